@@ -1,0 +1,90 @@
+"""What every network of neocog is: a `Classifier`, built from a frozen config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from neocog.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What every family's config begins with; a family adds its own fields in its paper's terms.
+
+    Attributes:
+        num_classes: logits of the head; 0 leaves the head out, so that `forward` returns pooled features.
+        in_chans: channels of the input images.
+    """
+
+    num_classes: int = 1000
+    in_chans: int = 3
+
+
+class Classifier(nn.Module):
+    """An image classifier: images `(N, C, H, W)` to logits `(N, num_classes)`.
+
+    A subclass takes its config and nothing else, sets `num_features` and `stages`, names its last linear layer in
+    `head_name`, and implements `forward_features` and `forward_head`. No network writes in place into a module's
+    output, so that `tap` reads what the module returned.
+
+    Attributes:
+        config: the frozen config that the network was built from.
+        num_features: width of the vector that the head classifies.
+        stages: names of the modules after which resolution or width changes, in order.
+        head_name: name of the linear layer that gives the logits.
+        stem_name: name of the first convolution, the one that `in_chans` changes.
+        min_size: the least (height, width) of an input.
+    """
+
+    head_name: ClassVar[str] = "fc"
+    stem_name: ClassVar[str] = "conv1"
+
+    config: ModelConfig
+    num_features: int
+    stages: tuple[str, ...]
+    min_size: tuple[int, int] = (1, 1)
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def num_classes(self) -> int:
+        """Logits that `forward` returns; 0 where the head is left out."""
+        return self.config.num_classes
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return what the head is given: `(N, C, H, W)` for a convolutional network."""
+        raise NotImplementedError
+
+    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
+        """Return logits `(N, num_classes)`, or with `pre_logits` the `(N, num_features)` that give them."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits `(N, num_classes)` of images `(N, C, H, W)`."""
+        return self.forward_head(self.forward_features(x))
+
+    def init_weights(self) -> None:
+        """Initialise every parameter as the paper or its authors' code does; called once, where no weights are loaded."""
+        raise NotImplementedError
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a fresh one with `num_classes` logits; 0 removes it."""
+        raise NotImplementedError
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise `UsageError` for an input that this network cannot take, naming the numbers."""
+        if x.ndim != 4 or x.shape[1] != self.config.in_chans:
+            raise UsageError(
+                f"{type(self).__name__} takes images (N, {self.config.in_chans}, H, W), not {tuple(x.shape)}"
+            )
+        height, width = x.shape[-2:]
+        if height < self.min_size[0] or width < self.min_size[1]:
+            raise UsageError(
+                f"an image of {height}x{width} is smaller than {type(self).__name__}'s least size of "
+                f"{self.min_size[0]}x{self.min_size[1]}; enlarge the images or choose another network"
+            )

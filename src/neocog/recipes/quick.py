@@ -1,0 +1,88 @@
+"""A sensible run on any folder of images, scaled to the data and the machine. The default.
+
+    neocog train ./photos
+
+Photographs: fine-tunes published weights where they can be had (MobileNetV2 on a CPU, ResNet-50 on a GPU): a new
+head at ten times the rate of the rest, cosine decay, as many epochs as make some two thousand steps' worth of
+views. Where no weights can be had it says so and trains from scratch, which needs far more images and epochs.
+
+Small images (up to 64 pixels): trains from scratch, LeNet-5 on grey ones and ResNet-20 on colour, with shifts; the
+images are mirrored only where they are in colour, because letters and digits do not survive a mirror.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from neocog.data.augment import Augmentation
+from neocog.recipes._facts import Facts
+from neocog.train.recipe import Average, Loss, Optimizer, Recipe, Schedule
+
+ACTIVATION_BYTES = 150 << 20  # of one photograph of 224 x 224 in training: more than MobileNetV2 and ResNet-50 keep
+
+
+def recipe(facts: Facts) -> Recipe:
+    """Return the run that suits `facts`."""
+    return small_images(facts) if facts.small else photographs(facts)
+
+
+def small_images(facts: Facts) -> Recipe:
+    """From scratch, on images that are kept in memory."""
+    model = facts.model or ("lenet5" if facts.channels == 1 else "resnet20")
+    batch = power_of_two(facts.images // 40, least=16, most=128)
+    return Recipe(
+        model=model,
+        epochs=clamp(ceil(120_000 / facts.images), 10, 60),
+        batch_size=batch,
+        loss=loss(facts, smoothing=0.0 if facts.channels == 1 else 0.1),
+        # The linear scaling rule (Goyal et al. 2017): the rate of batch 128, times the batch over 128.
+        optimizer=Optimizer(name="sgd", lr=0.1 * batch / 128, nesterov=True, weight_decay=5e-4),
+        schedule=Schedule(name="cosine", warmup_epochs=2),
+        augment=Augmentation(
+            crop="pad", pad=2 if facts.channels == 1 else 4, flip=0.0 if facts.channels == 1 else 0.5
+        ),
+        average=Average(decay=0.99),
+    )
+
+
+def photographs(facts: Facts) -> Recipe:
+    """Fine-tuning where the network's weights can be had, else from scratch."""
+    model = facts.model or ("resnet50" if facts.device == "cuda" else "mobilenetv2_100")
+    tuned = facts.weights_at_hand(model)
+    fits = facts.memory // 2 // ACTIVATION_BYTES
+    batch = power_of_two(min(fits, facts.images // 8), least=4, most=32 if facts.device == "cpu" else 128)
+    return Recipe(
+        model=model,
+        weights="default" if tuned else None,
+        epochs=clamp(ceil(2_000 / facts.images), 3, 12) if tuned else clamp(ceil(60_000 / facts.images), 30, 150),
+        batch_size=batch,
+        loss=loss(facts, smoothing=0.1),
+        optimizer=Optimizer(
+            name="sgd",
+            lr=(0.01 if tuned else 0.1) * batch / 32,
+            nesterov=True,
+            weight_decay=1e-4,
+            head_lr_scale=10.0 if tuned else 1.0,
+        ),
+        schedule=Schedule(name="cosine", warmup_epochs=0.5 if tuned else 5),
+        augment=Augmentation(crop="random_resized", scale=(0.35 if tuned else 0.2, 1.0), flip=0.5),
+        average=Average(decay=0.98 if tuned else 0.99),
+        patience=None if tuned else 40,
+    )
+
+
+def loss(facts: Facts, *, smoothing: float) -> Loss:
+    """Cross entropy, or a decision a class where an image has several labels."""
+    if facts.multi_label:
+        return Loss(name="binary_cross_entropy")
+    return Loss(label_smoothing=smoothing)
+
+
+def clamp(value: int, least: int, most: int) -> int:
+    """Return `value`, or the nearer bound where it lies outside."""
+    return max(least, min(most, value))
+
+
+def power_of_two(value: int, *, least: int, most: int) -> int:
+    """Return the largest power of two that is at most `value`, within bounds."""
+    return clamp(1 << max(value, 1).bit_length() - 1, least, most)

@@ -1,0 +1,127 @@
+"""How processes agree: an object that the loop is handed, one for a lone process and one for `torchrun`.
+
+Each global batch is split into world size x accumulate micro-batches, numbered over all processes, so that two
+processes compute what one does that accumulates two micro-batches.
+
+Batch norm normalises each micro-batch by its own statistics. Its *running* statistics follow this rule: after
+every step they are the mean over processes, so that one step of W processes moves them by the momentum towards the
+mean of the W micro-batches' statistics, whatever W is. (A lone process that accumulates moves them once for each
+micro-batch, one after the other.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from neocog.train.task import Task
+
+
+class Alone:
+    """One process: nothing to agree on. Also the interface of `Together`."""
+
+    rank = 0
+    world_size = 1
+
+    def __init__(self, task: Task) -> None:
+        self.module: nn.Module = task
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of one micro-batch's forward and backward pass."""
+        return nullcontext()
+
+    def after_step(self) -> None:
+        """Bring to one value what the step left different between processes."""
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of `values` over processes."""
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Return whether any process raises `flag`."""
+        return flag
+
+
+class Together(Alone):
+    """Several processes under `torchrun`, each with a copy of the task, joined by DistributedDataParallel.
+
+    Args:
+        task: this process's task, on its device.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        # Buffers are averaged after the step below; broadcasting rank 0's before each one would lose the others'.
+        self.module = DistributedDataParallel(task, broadcast_buffers=False)
+        self.device = next(task.parameters()).device
+        self._running = [
+            tensor
+            for module in task.modules()
+            if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+            for tensor in (module.running_mean, module.running_var)
+            if tensor is not None
+        ]
+
+    def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Return a context in which gradients are summed over processes only at the last micro-batch."""
+        return nullcontext() if last else self.module.no_sync()  # type: ignore[operator, no-any-return]
+
+    def after_step(self) -> None:
+        """Set batch norm's running statistics to their mean over processes, in one message."""
+        if self._running:
+            flat = self.mean(torch.cat([tensor.flatten() for tensor in self._running]))
+            for tensor, part in zip(self._running, flat.split([t.numel() for t in self._running]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of `values` over processes."""
+        values = values.to(self.device, copy=True)
+        dist.all_reduce(values)
+        return values / self.world_size
+
+    def any(self, flag: bool) -> bool:
+        """Return whether any process raises `flag`."""
+        return bool(self.mean(torch.tensor(float(flag))).item() > 0)
+
+
+def under_torchrun() -> bool:
+    """Return whether this process is one of several that `torchrun` started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def join_processes(device: str) -> None:
+    """Join the processes that `torchrun` started: NCCL between GPUs, gloo between CPUs."""
+    if under_torchrun() and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+
+
+def leave_processes() -> None:
+    """Leave the processes joined by `join_processes`."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, which is also its GPU's."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def mean_parts(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each named scalar over micro-batches."""
+    collected: dict[str, list[Tensor]] = {}
+    for part in parts:
+        for name, value in part.items():
+            collected.setdefault(name, []).append(value)
+    return {name: torch.stack(values).mean() for name, values in collected.items()}

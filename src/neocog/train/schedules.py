@@ -1,0 +1,30 @@
+"""The learning rate as a function of progress: nothing is stored, so nothing can be resumed wrongly."""
+
+from __future__ import annotations
+
+import math
+
+from neocog.train.recipe import Recipe
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """Return the rate of `recipe` at `epoch`, counted in updates and given in epochs from 0 to `recipe.epochs`.
+
+    Warm-up is linear from `warmup_start` to the peak. Cosine (Loshchilov and Hutter 2016, equation 5), linear and
+    exponential decay run from the end of the warm-up to the last epoch; steps are counted from the run's start.
+    """
+    schedule, peak = recipe.schedule, recipe.optimizer.lr
+    if epoch < schedule.warmup_epochs:
+        done = epoch / schedule.warmup_epochs
+        return peak * (schedule.warmup_start + (1 - schedule.warmup_start) * done)
+    if schedule.name == "step":
+        # A milestone reached to within rounding of the division by steps per epoch counts as reached.
+        return peak * schedule.gamma ** sum(epoch >= milestone - 1e-9 for milestone in schedule.milestones)
+    progress = min(1.0, (epoch - schedule.warmup_epochs) / max(recipe.epochs - schedule.warmup_epochs, 1e-9))
+    if schedule.name == "cosine":
+        return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * progress)) / 2)
+    if schedule.name == "linear":
+        return peak * (1 + (schedule.final - 1) * progress)
+    if schedule.name == "exponential":
+        return peak * float(schedule.final**progress)
+    return peak

@@ -1,0 +1,113 @@
+"""Supervised classification: images with labels, cross entropy or one binary decision a class."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neocog.data.loading import Batch
+from neocog.models._classifier import Classifier
+from neocog.train.recipe import Loss, Optimizer
+from neocog.train.task import Task, TaskLoss, decayed_and_exempt
+
+
+class SupervisedTask(Task):
+    """Trains a `Classifier` on labelled batches.
+
+    Args:
+        network: the classifier; its head has one logit a class.
+        loss: what is minimised.
+        class_weights: `(K,)` weights of the classes, or None for equal ones.
+        only_head: train the head alone; the rest is frozen, in evaluation mode, and not differentiated.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        network: Classifier,
+        loss: Loss | None = None,
+        *,
+        class_weights: Tensor | None = None,
+        only_head: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss or Loss()
+        self.only_head = only_head
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        if only_head:
+            head = set(network.get_submodule(network.head_name).parameters())
+            for parameter in network.parameters():
+                parameter.requires_grad_(parameter in head)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; a frozen network stays in evaluation mode, so that its statistics do not move."""
+        super().train(mode)
+        if self.only_head:
+            self.network.eval()
+        return self
+
+    def forward(self, batch: Batch) -> TaskLoss:
+        """Return the loss of `batch`, with its top-1 accuracy where each image has one label."""
+        if self.only_head:
+            with torch.no_grad():
+                features = self.network.forward_features(batch.images)
+            logits = self.network.forward_head(features)
+        else:
+            logits = self.network(batch.images)
+        logits = logits.float()
+        loss = classification_loss(logits, batch.targets, self.loss, self.class_weights)
+        parts = {"loss": loss.detach()}
+        if batch.targets.ndim == 1:
+            parts["top1"] = (logits.detach().argmax(1) == batch.targets).float().mean()
+        return TaskLoss(loss, parts)
+
+    def param_groups(self, settings: Optimizer) -> list[dict[str, Any]]:
+        """Return the network's parameters, the head's apart where its rate differs."""
+        if settings.head_lr_scale == 1.0:
+            return decayed_and_exempt(self.network.named_parameters(), settings)
+        head: nn.Module = self.network.get_submodule(self.network.head_name)
+        in_head = set(head.parameters())
+        rest = [item for item in self.network.named_parameters() if item[1] not in in_head]
+        return decayed_and_exempt(rest, settings) + decayed_and_exempt(
+            head.named_parameters(), settings, lr_scale=settings.head_lr_scale
+        )
+
+
+def classification_loss(
+    logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None = None
+) -> Tensor:
+    """Return the mean loss of logits `(N, K)`.
+
+    Args:
+        logits: `(N, K)` in float32.
+        targets: classes `(N,)`, or shares or several labels `(N, K)` in [0, 1].
+        settings: which loss, and its smoothing.
+        class_weights: `(K,)`, or None.
+
+    Label smoothing mixes the target with the uniform distribution (Szegedy et al. 2015, section 7); for binary
+    cross entropy the two outcomes of each decision are the distribution, so a target t becomes t(1-s) + s/2.
+    `rubbish` adds a class of constant logit to the partition function only (LeCun et al. 1998, equation 9).
+    """
+    classes = logits.shape[1]
+    if settings.name == "binary_cross_entropy":
+        shares = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets.to(logits)
+        shares = shares * (1 - settings.label_smoothing) + settings.label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, shares, weight=class_weights)
+    if settings.rubbish is not None:
+        constant = logits.new_full((len(logits), 1), -settings.rubbish)
+        partition = torch.logsumexp(torch.cat([logits, constant], 1), 1)
+        shares = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets.to(logits)
+        if class_weights is not None:
+            shares = shares * class_weights
+        return (shares.sum(1) * partition - (shares * logits).sum(1)).mean()
+    # Not reduction="mean": with class weights torch divides by their sum over the micro-batch, and the mean over
+    # micro-batches would no longer be the mean over the batch.
+    summed = F.cross_entropy(
+        logits, targets, weight=class_weights, label_smoothing=settings.label_smoothing, reduction="sum"
+    )
+    return summed / len(logits)
