@@ -12,10 +12,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neocog.jobs.demo import demo as demo
-    from neocog.jobs.evaluate import evaluate as evaluate
+    from neocog.jobs.demonstration import DemoResult as DemoResult
+    from neocog.jobs.demonstration import demo as demo
+    from neocog.jobs.evaluation import Evaluation as Evaluation
+    from neocog.jobs.evaluation import evaluate as evaluate
     from neocog.jobs.listener import Listener as Listener
-    from neocog.jobs.lr_find import lr_find as lr_find
-    from neocog.jobs.predict import predict as predict
-    from neocog.jobs.train import resume as resume
-    from neocog.jobs.train import train as train
+    from neocog.jobs.prediction import predict as predict
+    from neocog.jobs.range_test import RangeTest as RangeTest
+    from neocog.jobs.range_test import lr_find as lr_find
+    from neocog.jobs.training import Interrupted as Interrupted
+    from neocog.jobs.training import TrainResult as TrainResult
+    from neocog.jobs.training import resume as resume
+    from neocog.jobs.training import train as train
+
+# Each job imports torch and more; a name is looked up in its module only when it is asked for.
+_MODULES = {
+    "demo": "demonstration", "DemoResult": "demonstration",
+    "evaluate": "evaluation", "Evaluation": "evaluation",
+    "Listener": "listener",
+    "predict": "prediction",
+    "lr_find": "range_test", "RangeTest": "range_test",
+    "train": "training", "resume": "training", "Interrupted": "training", "TrainResult": "training",
+}  # fmt: skip
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
+
+if TYPE_CHECKING:
+    from neocog.models._weights import LoadReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +25,25 @@ class ModelConfig:
     num_classes: int = 1000
     in_chans: int = 3
 
+    def __post_init__(self) -> None:
+        """Refuse what no network can be; a family that checks its own fields calls this first."""
+        if self.num_classes < 0:
+            raise UsageError(f"num_classes is the number of logits, or 0 for none; not {self.num_classes}")
+        if self.in_chans < 1:
+            raise UsageError(f"in_chans is the number of image channels, at least 1; not {self.in_chans}")
+
 
 class Classifier(nn.Module):
     """An image classifier: images `(N, C, H, W)` to logits `(N, num_classes)`.
 
     A subclass takes its config and nothing else, sets `num_features` and `stages`, names its last linear layer in
-    `head_name`, and implements `forward_features` and `forward_head`. No network writes in place into a module's
-    output, so that `tap` reads what the module returned.
+    `head_name`, and implements `forward_features`, `forward_head` and `init_weights`. No network writes in place into
+    a module's output, so that `tap` reads what the module returned.
 
     Attributes:
         config: the frozen config that the network was built from.
+        name: the catalog's name of the variant; empty for a network that `create_model` did not make.
+        loaded: what was loaded and what was made anew, where `create_model` was given weights.
         num_features: width of the vector that the head classifies.
         stages: names of the modules after which resolution or width changes, in order.
         head_name: name of the linear layer that gives the logits.
@@ -43,6 +55,8 @@ class Classifier(nn.Module):
     stem_name: ClassVar[str] = "conv1"
 
     config: ModelConfig
+    name: str = ""
+    loaded: LoadReport | None = None
     num_features: int
     stages: tuple[str, ...]
     min_size: tuple[int, int] = (1, 1)
@@ -72,9 +86,21 @@ class Classifier(nn.Module):
         """Initialise every parameter as the paper or its authors' code does; called once, where no weights are loaded."""
         raise NotImplementedError
 
+    def init_head(self, head: nn.Linear) -> None:
+        """Initialise a head as `init_weights` does; torch's own initialisation where a family says nothing else."""
+
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a fresh one with `num_classes` logits; 0 removes it."""
-        raise NotImplementedError
+        """Replace the head by a fresh one with `num_classes` logits; 0 removes it.
+
+        The new head is on the device and of the type of the rest, and everything else stays as it is.
+        """
+        self.config = replace(self.config, num_classes=num_classes)
+        head = linear_head(self.num_features, num_classes)
+        if isinstance(head, nn.Linear):
+            self.init_head(head)
+            weight = next(self.parameters())
+            head.to(weight.device, weight.dtype)
+        self.set_submodule(self.head_name, head)
 
     def check_input(self, x: Tensor) -> None:
         """Raise `UsageError` for an input that this network cannot take, naming the numbers."""
@@ -88,3 +114,8 @@ class Classifier(nn.Module):
                 f"an image of {height}x{width} is smaller than {type(self).__name__}'s least size of "
                 f"{self.min_size[0]}x{self.min_size[1]}; enlarge the images or choose another network"
             )
+
+
+def linear_head(num_features: int, num_classes: int) -> nn.Linear | nn.Identity:
+    """Return the layer that gives `num_classes` logits; for 0 of them, the identity."""
+    return nn.Linear(num_features, num_classes) if num_classes else nn.Identity()

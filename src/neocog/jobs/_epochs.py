@@ -1,0 +1,104 @@
+"""What a run knows of its epochs: running means, the best score, and how long nothing got better."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neocog.errors import TrainingError
+from neocog.train.state import State
+
+
+class EpochLog:
+    """Sums the parts of an epoch's losses and remembers the best validation score.
+
+    Its `meta` goes into the checkpoint, so that a resumed run reports the same means as an unbroken one.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps = 0
+        self.seconds = 0.0
+        self.waited = 0.0
+        self.total_seconds = 0.0
+        self.best_score = -math.inf
+        self.best_epoch = 0
+        self._pending: dict[str, Tensor] = {}
+        self._clock = time.perf_counter()
+
+    def begin_step(self) -> None:
+        """Start the clock of training, after whatever was done between steps."""
+        self._clock = time.perf_counter()
+
+    def add(self, state: State, waited: float) -> None:
+        """Add one step.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        now = time.perf_counter()
+        self.seconds += now - self._clock
+        self.total_seconds += now - self._clock
+        self.waited += waited
+        self._clock = now
+        self.steps += 1
+        for name, value in state.parts.items():
+            self._pending[name] = self._pending.get(name, torch.zeros((), device=value.device)) + value
+        # Reading a value from a GPU waits for it; every 20th step is often enough to notice a loss that ran away.
+        if next(iter(state.parts.values())).device.type == "cpu" or state.step % 20 == 0 or not state.step_in_epoch:
+            self.settle(state)
+
+    def settle(self, state: State) -> None:
+        """Move what is summed on the device into numbers, and see that they are finite."""
+        for name, value in self._pending.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.item()
+        self._pending = {}
+        bad = [name for name, value in self.sums.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"the training {bad[0]} is not finite at step {state.step} (epoch {state.epoch + 1}, learning rate "
+                f"{state.learning_rate:.3g}); lower the rate (--set optimizer.lr=...) or clip the gradient "
+                "(--set clip_norm=1)"
+            )
+
+    def means(self) -> dict[str, float]:
+        """Return the epoch's means so far, by part."""
+        return {name: value / max(self.steps, 1) for name, value in self.sums.items()}
+
+    def row(self, state: State, batch_size: int) -> dict[str, float]:
+        """Return the metrics row of the epoch that just ended, and begin the next."""
+        row: dict[str, float] = {"epoch": state.epoch, "step": state.step, "lr": state.learning_rate}
+        row |= {f"train_{name}": value for name, value in self.means().items()}
+        row["images_per_second"] = self.steps * batch_size / max(self.seconds, 1e-9)
+        row["waiting"] = self.waited / max(self.seconds, 1e-9)
+        row["seconds"] = self.total_seconds
+        self.sums, self.steps, self.seconds, self.waited = {}, 0, 0.0, 0.0
+        return row
+
+    def improves(self, score: float, epoch: int) -> bool:
+        """Note the validation score of `epoch`; return whether it is the best so far."""
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, epoch
+            return True
+        return False
+
+    def exhausted(self, epoch: int, patience: int | None) -> bool:
+        """Return whether `patience` epochs went by without a better score."""
+        return patience is not None and epoch - self.best_epoch >= patience
+
+    def meta(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        names = ("sums", "steps", "seconds", "waited", "total_seconds", "best_epoch")
+        kept = {name: getattr(self, name) for name in names}
+        return kept | {"best_score": self.best_score if math.isfinite(self.best_score) else None}
+
+    def restore(self, meta: dict[str, Any]) -> None:
+        """Become what `meta` kept."""
+        for name, value in meta.items():
+            setattr(self, name, value)
+        if self.best_score is None:
+            self.best_score = -math.inf

@@ -1,0 +1,180 @@
+"""The end of a run: the best weights measured, drawn, and written with all that their use needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from neocog._version import __version__
+from neocog.catalog import describe
+from neocog.data.table import Split, Splits
+from neocog.inference.evaluation import Outputs, evaluate_network
+from neocog.inference.metrics import ClassificationReport
+from neocog.inference.model_file import LoadedModel, load_model, save_model
+from neocog.jobs._build import measuring_batches
+from neocog.jobs._epochs import EpochLog
+from neocog.jobs._plan import Plan
+from neocog.jobs.listener import Listener
+from neocog.train.run import Run
+from neocog.train.state import State
+from neocog.visualize.calibration import reliability_diagram
+from neocog.visualize.confusion import confusion_matrix
+from neocog.visualize.curves import training_curves
+from neocog.visualize.images import worst_mistakes
+from neocog.visualize.report import ReportFacts, accuracy_verdict, write_report
+
+MISTAKES = 12  # photographs on one page
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run leaves.
+
+    Attributes:
+        run: the run's directory; `model`, `report` and `figures` lie in it.
+        validation: the shipped weights measured on the images that chose them.
+        test: the same on the test split, which chose nothing; None where the data has none.
+        epochs: epochs that were trained; fewer than the recipe's where the run stopped early.
+        seconds: time spent in training steps, without validation.
+    """
+
+    run: Path
+    model: Path
+    report: Path
+    figures: tuple[Path, ...]
+    validation: ClassificationReport
+    test: ClassificationReport | None
+    epochs: int
+    seconds: float
+
+    @property
+    def measured(self) -> ClassificationReport:
+        """The figure to quote: the test split's where there is one."""
+        return self.test or self.validation
+
+
+def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, listener: Listener) -> TrainResult:
+    """Measure the best weights on validation and, this once, on test; draw, write the model file and the report."""
+    figures: tuple[Path, ...] = ()
+    loaded = load_model(run.model, device=plan.device)
+    assert splits.validation is not None  # load_data holds one out where there is none
+    validation, outputs = measure(loaded, plan, splits.validation, listener)
+    test = None
+    shown, shown_split = outputs, splits.validation
+    if splits.test is not None:
+        test, shown = measure(loaded, plan, splits.test, listener)
+        shown_split = splits.test
+    if run.writes:
+        metrics = {f"validation_{k}": v for k, v in validation.headline().items()}
+        if test is not None:
+            metrics |= {f"test_{k}": v for k, v in test.headline().items()}
+        card = loaded.card.model_copy(update={"metrics": metrics})
+        save_model(run.model, loaded.network, card)
+        for name, report in (("validation", validation), ("test", test)):
+            if report is not None:
+                report.write_json(run.path / f"{name}.json")
+                report.write_csv(run.path / f"{name}.csv")
+        figures = draw(run, plan, test or validation, shown, shown_split)
+        facts = report_facts(run, plan, splits, log, state, loaded, test or validation, figures)
+        write_report(run.report, facts)
+        run.finish(metrics)
+    return TrainResult(
+        run.path, run.model, run.report, figures, validation, test, state.epoch, log.total_seconds
+    )
+
+
+def measure(
+    loaded: LoadedModel, plan: Plan, split: Split, listener: Listener
+) -> tuple[ClassificationReport, Outputs]:
+    """Return the report of the shipped weights on `split`."""
+    listener.begin(f"measuring on the {split.name} images", len(split))
+    found = evaluate_network(
+        loaded.network,
+        measuring_batches(plan, split),
+        classes=plan.classes,
+        multi_label=plan.multi_label,
+        precision=plan.recipe.precision,
+        device=plan.device,
+        progress=lambda done, total: listener.advance(done),
+    )
+    listener.end()
+    return found
+
+
+def draw(
+    run: Run, plan: Plan, report: ClassificationReport, outputs: Outputs, split: Split
+) -> tuple[Path, ...]:
+    """Draw what the report shows; return the figures' paths."""
+    run.figures.mkdir(exist_ok=True)
+    drawn = [training_curves(run.read_metrics(), run.figures / "curves.png")]
+    if not plan.multi_label:
+        scores, predicted = outputs.logits.float().softmax(1).max(1)
+        correct = predicted == outputs.targets
+        drawn.append(confusion_matrix(report.confusion, plan.classes, run.figures / "confusion.png"))
+        drawn.append(reliability_diagram(scores.numpy(), correct.numpy(), run.figures / "calibration.png"))
+        drawn.append(draw_mistakes(split, outputs, scores, predicted, plan.classes, run.figures / "mistakes.png"))
+    return tuple(drawn)
+
+
+def draw_mistakes(
+    split: Split, outputs: Outputs, scores: Tensor, predicted: Tensor, classes: Sequence[str], path: Path
+) -> Path:
+    """Draw the wrong answers that the network was surest of."""
+    wrong = (predicted != outputs.targets).nonzero().flatten()
+    surest = wrong[scores[wrong].argsort(descending=True)][:MISTAKES].tolist()
+    items = [
+        (split.image(int(outputs.indices[i])), classes[outputs.targets[i]], classes[predicted[i]], float(scores[i]))
+        for i in surest
+    ]
+    return worst_mistakes(items, path)
+
+
+def report_facts(
+    run: Run,
+    plan: Plan,
+    splits: Splits,
+    log: EpochLog,
+    state: State,
+    loaded: LoadedModel,
+    report: ClassificationReport,
+    figures: Sequence[Path],
+) -> ReportFacts:
+    """Return what the report page says."""
+    recipe, name = plan.recipe, "test" if splits.test is not None else "validation"
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    if plan.multi_label:
+        verdict = f"mean average precision {report.mean_average_precision:.3f} on {report.images:,} {name} images"
+    else:
+        verdict = accuracy_verdict(report.top1, report.images, name, report.interval95)
+    entry = describe(recipe.model)
+    return ReportFacts(
+        title=f"{recipe.model} on {splits.name}",
+        verdict=verdict,
+        command=run.facts.get("command") or "",
+        data=plan.source,
+        splits={key: split.class_counts for key, split in parts.items() if split is not None},
+        model=recipe.model,
+        parameters=sum(parameter.numel() for parameter in loaded.network.parameters()),
+        # The catalog counts the published network; a run at another size or with edits has other figures.
+        macs=entry.macs if entry.input[1:] == plan.preprocessing.size and not recipe.edits else None,
+        input_shape=(plan.in_chans, *plan.preprocessing.size),
+        weights=recipe.weights or "none: trained from scratch",
+        recipe=recipe.model_dump(mode="json"),
+        epochs=state.epoch,
+        best_epoch=log.best_epoch,
+        seconds=log.total_seconds,
+        environment=run.environment,
+        shipped="the weights best on validation" + (", averaged over steps" if recipe.average.decay else ""),
+        split=name,
+        metrics=report.headline(),
+        per_class=report.per_class,
+        figures={path.stem: path for path in figures},
+        warnings=splits.warnings,
+        run_directory=run.path,
+        model_file=run.model,
+        version=__version__,
+        created=run.facts.get("created", ""),
+    )

@@ -1,0 +1,196 @@
+"""From a source and a recipe to a plan: every choice made, nothing left "auto"."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from neocog.catalog import describe, find_weights, weights_at_hand
+from neocog.data.loading import measure_mean_std
+from neocog.data.preprocess import Preprocessing
+from neocog.data.table import Split, Splits
+from neocog.errors import UsageError
+from neocog.jobs._published import published_preprocessing
+from neocog.jobs.listener import Listener
+from neocog.models._family import Family
+from neocog.recipes import Facts, Recipe, build_recipe
+from neocog.train.distributed import local_rank
+from neocog.train.precision import computes_in_bf16
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PHOTOGRAPH_SIZE = 224
+
+
+class Plan(BaseModel):
+    """What a run is built from, as run.json keeps it: resuming reads this and chooses nothing again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    data_dir: str | None
+    device: str
+    recipe: Recipe
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    multi_label: bool
+    in_chans: int
+    fingerprint: str
+
+    @property
+    def score(self) -> Literal["top1", "mean_average_precision"]:
+        """The figure by which validation chooses the best weights."""
+        return "mean_average_precision" if self.multi_label else "top1"
+
+
+def make_plan(
+    splits: Splits,
+    source: str,
+    *,
+    data_dir: Path | None,
+    model: str | None,
+    recipe: str | Recipe,
+    weights: str | None,
+    overrides: Mapping[str, Any],
+    device: str | None,
+    listener: Listener,
+) -> Plan:
+    """Resolve every choice of a training run, and say the ones that a person may want to know."""
+    device = choose_device(device)
+    facts = gather_facts(splits, model, device)
+    chosen = recipe if isinstance(recipe, Recipe) else build_recipe(recipe, facts)
+    if model is not None:
+        chosen = chosen.model_copy(update={"model": model})
+    if facts.small and chosen.weights is None and model_has_small_stem(chosen.model):
+        # A network for photographs shrinks 32 pixels to one before its first block; its small-image stem does not.
+        chosen = chosen.model_copy(update={"edits": {"stem": "small", **chosen.edits}})
+        listener.notice(f"{chosen.model} gets its stem for small images (--set edits.stem=imagenet keeps the large)")
+    chosen = chosen.override(({"weights": weights} if weights else {}) | dict(overrides))
+    chosen = resolve(chosen, facts)
+    preprocessing = choose_preprocessing(chosen, splits, facts)
+    say_choices(chosen, facts, listener)
+    return Plan(
+        source=source,
+        data_dir=None if data_dir is None else str(data_dir),
+        device=device,
+        recipe=chosen,
+        preprocessing=preprocessing,
+        classes=splits.classes,
+        multi_label=splits.multi_label,
+        in_chans=preprocessing.channels,
+        fingerprint=fingerprint(splits.train),
+    )
+
+
+def model_has_small_stem(name: str) -> bool:
+    """Return whether `name` is a network for photographs whose config offers a stem for small images."""
+    return min(describe(name).input[1:]) >= PHOTOGRAPH_SIZE and hasattr(Family.of(name).config, "stem")
+
+
+def choose_device(device: str | None) -> str:
+    """Return `device`, or the GPU where there is one; under `torchrun` each process takes its own."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {device!r}; use cpu, cuda or cuda:N") from error
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"device {device!r} is not supported; use cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {device!r} was asked for, but PyTorch sees no GPU; `neocog doctor` says what it sees")
+    return f"cuda:{local_rank()}" if device == "cuda" else device
+
+
+def gather_facts(splits: Splits, model: str | None, device: str) -> Facts:
+    """Return what a recipe may know."""
+    if device.startswith("cuda"):
+        memory = torch.cuda.mem_get_info(device)[0]
+    else:
+        memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Facts(
+        images=splits.images,
+        class_counts=splits.class_counts,
+        small=splits.small,
+        image_size=splits.image_size,
+        channels=splits.channels,
+        multi_label=splits.multi_label,
+        model=model,
+        device=torch.device(device).type,
+        memory=memory,
+        weights_at_hand=weights_at_hand,
+    )
+
+
+def resolve(recipe: Recipe, facts: Facts) -> Recipe:
+    """Return `recipe` with every "auto" replaced and a batch that the data can fill."""
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or 1
+    changes: dict[str, Any] = {}
+    if recipe.precision == "auto":
+        changes["precision"] = "bf16" if computes_in_bf16(facts.device) else "fp32"
+    if recipe.channels_last == "auto":
+        changes["channels_last"] = True
+    if recipe.threads == "auto":
+        changes["threads"] = cores
+    if recipe.workers == "auto":
+        changes["workers"] = 0 if facts.small else max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
+    if recipe.batch_size > facts.images:
+        changes["batch_size"] = facts.images // recipe.accumulate * recipe.accumulate
+    if facts.multi_label and recipe.loss.name != "binary_cross_entropy":
+        changes["loss"] = recipe.loss.model_copy(
+            update={"name": "binary_cross_entropy", "rubbish": None, "label_smoothing": 0.0}
+        )
+    return recipe.model_copy(update=changes)
+
+
+def choose_preprocessing(recipe: Recipe, splits: Splits, facts: Facts) -> Preprocessing:
+    """Return how images are prepared: as the weights were trained, or to suit the data where there are none."""
+    entry = describe(recipe.model)
+    if recipe.weights is not None:
+        tag = "default" if Path(recipe.weights).suffix else recipe.weights  # a file is taken for the usual kind
+        return published_preprocessing(find_weights(recipe.model, tag), recipe.image_size)
+    if not facts.small:
+        return Preprocessing(size=side(recipe, PHOTOGRAPH_SIZE), mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    height, width = facts.image_size
+    size = side(recipe, min(entry.input[1:]) if min(entry.input[1:]) < 200 else max(height, width))
+    # A digit of 28 pixels in a network for 32 is centred, as LeCun et al. did; anything else is resized.
+    fit: Literal["pad", "squash"] = "pad" if 0 <= size[0] - height <= 8 and 0 <= size[1] - width <= 8 else "squash"
+    plain = Preprocessing(
+        size=size, fit=fit, mean=(0.0,) * facts.channels, std=(1.0,) * facts.channels, channels=facts.channels
+    )
+    mean, std = measure_mean_std(splits.train, plain)
+    return plain.model_copy(update={"mean": mean, "std": std})
+
+
+def side(recipe: Recipe, otherwise: int) -> tuple[int, int]:
+    """Return the square that the recipe asks for, or the one of `otherwise`."""
+    pixels = recipe.image_size or otherwise
+    return pixels, pixels
+
+
+def say_choices(recipe: Recipe, facts: Facts, listener: Listener) -> None:
+    """Tell the person about choices with consequences."""
+    if not facts.small and recipe.weights is None:
+        listener.notice(
+            f"training {recipe.model} from scratch, which needs many images: its published weights are not on this "
+            "machine and no hub can be reached; put them in the folder that NEOCOG_WEIGHTS names, or give --weights"
+        )
+    if facts.imbalance >= 3 and not recipe.loss.balance:
+        listener.notice(
+            f"the classes are unbalanced: the largest has {facts.imbalance:.1f} times the images of the smallest; "
+            "--set loss.balance=true weighs them equally"
+        )
+
+
+def fingerprint(split: Split) -> str:
+    """Return a digest of a split's images and labels, by which a resumed run knows its data again."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(split.targets().numpy().tobytes())
+    for index in range(0, len(split), max(1, len(split) // 1000)):
+        digest.update(Path(split.source(index)).name.encode())
+    return digest.hexdigest()

@@ -1,0 +1,277 @@
+"""Train: a folder of images in, a run directory with a measured model file out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neocog.data.loading import Batches
+from neocog.data.sources import load_data
+from neocog.data.table import Split, Splits
+from neocog.errors import NeocogError, TrainingError
+from neocog.inference.evaluation import evaluate_network
+from neocog.inference.metrics import ClassificationReport
+from neocog.inference.model_file import Card, save_model
+from neocog.jobs._build import build_batches, build_task, measuring_batches
+from neocog.jobs._epochs import EpochLog
+from neocog.jobs._finish import TrainResult, finish
+from neocog.jobs._plan import Plan, fingerprint, make_plan
+from neocog.jobs._signals import StopSignals
+from neocog.jobs.listener import Listener
+from neocog.models import Classifier, model_edits
+from neocog.recipes import Recipe
+from neocog.train.distributed import Alone, Together, join_processes, leave_processes, under_torchrun
+from neocog.train.fit import fit
+from neocog.train.run import Run
+from neocog.train.state import State
+from neocog.train.supervised import SupervisedTask
+
+__all__ = ["Interrupted", "TrainResult", "resume", "train"]
+
+CHECKPOINT_SECONDS = 60.0  # at most this much training is lost to a kill; writing one takes well under a second
+
+
+class Interrupted(NeocogError):
+    """A signal stopped the run between two steps, after a checkpoint was written.
+
+    Attributes:
+        run: the run's directory.
+        signal: the signal's number; the exit code is 128 more.
+    """
+
+    def __init__(self, run: Path, signal: int) -> None:
+        self.run, self.signal, self.exit_code = run, signal, 128 + signal
+        super().__init__(f"interrupted; a checkpoint was written, go on with: neocog train --resume {run}")
+
+
+def train(
+    source: str | Path,
+    *,
+    model: str | None = None,
+    recipe: str | Recipe = "quick",
+    weights: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    command: str | None = None,
+    listener: Listener | None = None,
+) -> TrainResult:
+    """Train a classifier on `source` and write everything into a run directory.
+
+    Args:
+        source: a folder, table, shards or the name of a data set; see `neocog.data.sources.load_data`.
+        model: a network of the catalog; None takes the recipe's.
+        recipe: a recipe's name, or a `Recipe`.
+        weights: "default", a tag of the catalog or a file to start from; None leaves it to the recipe.
+        overrides: fields of the recipe by dotted name, such as `{"optimizer.lr": 0.05}`.
+        out: the run directory; None makes one below `runs/`.
+        data_dir: where local copies of a named data set lie.
+        device: "cpu", "cuda" or "cuda:N"; None takes a GPU where there is one.
+        command: what the person typed, kept in run.json.
+        listener: who hears the progress.
+
+    Raises:
+        NeocogError: of the kind that fits: data, weights, usage, training, storage, or `Interrupted`.
+    """
+    listener, overrides = listener or Listener(), dict(overrides or {})
+    place = None if data_dir is None else Path(data_dir)
+    # The hold-out comes before the recipe, which may depend on how many images remain.
+    default = recipe if isinstance(recipe, Recipe) else Recipe()
+    held_out = default.override({k: v for k, v in overrides.items() if k in ("validation", "seed")})
+    splits = load_data(source, data_dir=place, validation=held_out.validation, seed=held_out.seed)
+    plan = make_plan(
+        splits,
+        str(source),
+        data_dir=place,
+        model=model,
+        recipe=recipe,
+        weights=weights,
+        overrides=overrides,
+        device=device,
+        listener=listener,
+    )
+    join_processes(plan.device)
+    try:
+        run = Run.create(
+            out,
+            name=f"{splits.name}-{plan.recipe.model}",
+            recipe=plan.recipe.model_dump(mode="json"),
+            facts={"plan": plan.model_dump(mode="json"), "command": command, "warnings": list(splits.warnings)},
+        )
+        with run:
+            return _train(run, plan, splits, listener, fresh=True)
+    finally:
+        leave_processes()
+
+
+def resume(run: str | Path, *, listener: Listener | None = None) -> TrainResult:
+    """Go on with the run in directory `run`; it ends in the weights that the unbroken run would have had.
+
+    Raises:
+        TrainingError: the directory holds no run, or its data changed since.
+    """
+    listener = listener or Listener()
+    opened = Run.open(run)
+    plan = Plan.model_validate(opened.facts["plan"])
+    splits = load_data(
+        plan.source,
+        data_dir=None if plan.data_dir is None else Path(plan.data_dir),
+        validation=plan.recipe.validation,
+        seed=plan.recipe.seed,
+    )
+    if fingerprint(splits.train) != plan.fingerprint:
+        raise TrainingError(
+            f"the training images of {plan.source} are not those that the run in {run} was started with; "
+            "put them back, or start a new run"
+        )
+    join_processes(plan.device)
+    try:
+        with opened:
+            return _train(opened, plan, splits, listener, fresh=False)
+    finally:
+        leave_processes()
+
+
+@dataclass
+class _Parts:
+    """What the loop works with, built from the plan."""
+
+    task: SupervisedTask
+    batches: Batches
+    sync: Alone
+    state: State
+    log: EpochLog
+
+
+def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> TrainResult:
+    recipe = plan.recipe
+    torch.set_num_threads(int(recipe.threads))
+    for warning in splits.warnings:
+        listener.notice(warning)
+    parts = _build(run, plan, splits, listener, fresh=fresh)
+    listener.plan(_describe(run, plan, splits, parts))
+    validation = splits.validation
+    assert validation is not None  # load_data holds one out where there is none
+    state, log, sync = parts.state, parts.log, parts.sync
+    images = len(splits.train)
+    if not (state.finished or log.exhausted(state.epoch, recipe.patience)):
+        saved, waited = time.monotonic(), parts.batches.waited
+        with StopSignals() as stop:
+            log.begin_step()
+            listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
+            for state in fit(parts.task, parts.batches, recipe, state, sync=sync):
+                log.add(state, parts.batches.waited - waited)
+                waited = parts.batches.waited
+                done = (state.step_in_epoch or state.steps_per_epoch) * recipe.batch_size
+                listener.advance(min(done, images), **log.means())
+                ended = state.step_in_epoch == 0
+                if ended:
+                    listener.end()
+                    row = log.row(state, recipe.batch_size)
+                    row |= _validate(run, plan, parts, validation, listener)
+                    run.append_metrics(row)
+                    listener.epoch(row)
+                stopping = sync.any(stop.received is not None)
+                if stopping or sync.any(ended or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                    log.settle(state)
+                    run.checkpoints.save(state.step, state.tensors(), {**state.meta(), "log": log.meta()})
+                    saved = time.monotonic()
+                if stopping:
+                    raise Interrupted(run.path, stop.received or 15)
+                if ended and log.exhausted(state.epoch, recipe.patience):
+                    listener.notice(f"stopped early: no better validation score for {recipe.patience} epochs")
+                    break
+                if ended and not state.finished:
+                    listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
+                log.begin_step()
+    return finish(run, plan, splits, log, state, listener)
+
+
+def _build(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> _Parts:
+    """Build what the plan describes, and bring it to where the run's last checkpoint was."""
+    recipe = plan.recipe
+    found = None if fresh else run.checkpoints.latest()
+    if not fresh and found is None:
+        listener.notice("the run has no checkpoint yet; it starts from its beginning")
+    task = build_task(plan, splits, fresh=found is None)
+    sync = Together(task) if under_torchrun() else Alone(task)
+    batches = build_batches(plan, splits.train, rank=sync.rank, world_size=sync.world_size)
+    state, log = State.start(task, recipe, batches.steps_per_epoch), EpochLog()
+    if found is not None:
+        for warning in found.warnings:
+            listener.notice(warning)
+        state.restore(found.tensors, found.meta)
+        log.restore(found.meta["log"])
+    run.drop_metrics_after(state.step)
+    return _Parts(task, batches, sync, state, log)
+
+
+def _validate(run: Run, plan: Plan, parts: _Parts, split: Split, listener: Listener) -> dict[str, float]:
+    """Measure the weights that would ship on `split`; keep them in the model file where they are the best yet."""
+    report: ClassificationReport | None = None
+    network, sync, state = parts.task.network, parts.sync, parts.state
+    figures = torch.zeros(2, dtype=torch.float64)
+    if sync.is_main:
+        with state.average.in_place():
+            report, _ = evaluate_network(
+                network,
+                measuring_batches(plan, split),
+                classes=plan.classes,
+                multi_label=plan.multi_label,
+                precision=plan.recipe.precision,
+                device=plan.device,
+            )
+            score = float(getattr(report, plan.score))
+            figures = torch.tensor([report.loss, score], dtype=torch.float64)
+            if parts.log.improves(score, state.epoch):
+                save_model(run.model, network, model_card(plan, network, {f"validation_{plan.score}": score}))
+        parts.task.train()
+    # The other processes hear the score from the main one: a mean in which they count nothing.
+    loss, score = (sync.mean(figures) * sync.world_size).tolist()
+    if not sync.is_main:
+        parts.log.improves(score, state.epoch)
+    return {"val_loss": loss, f"val_{plan.score}": score}
+
+
+def model_card(plan: Plan, network: Classifier, metrics: dict[str, float]) -> Card:
+    """Return what the model file says of itself."""
+    return Card(
+        model=plan.recipe.model,
+        edits=model_edits(network),
+        num_classes=len(plan.classes),
+        in_chans=plan.in_chans,
+        classes=plan.classes,
+        multi_label=plan.multi_label,
+        preprocessing=plan.preprocessing,
+        recipe=plan.recipe.model_dump(mode="json"),
+        metrics=metrics,
+        data=plan.source,
+    )
+
+
+def _describe(run: Run, plan: Plan, splits: Splits, parts: _Parts) -> list[tuple[str, str]]:
+    """Return the run in a few labelled lines."""
+    recipe = plan.recipe
+    counts = [("training", splits.train), ("validation", splits.validation), ("test", splits.test)]
+    parameters = sum(p.numel() for p in parts.task.network.parameters())
+    trained = sum(p.numel() for p in parts.task.network.parameters() if p.requires_grad)
+    height, width = plan.preprocessing.size
+    return [
+        ("data", f"{splits.name}: " + ", ".join(f"{len(s):,} {name}" for name, s in counts if s is not None)
+         + f" images of {len(plan.classes)} classes"),
+        ("network", f"{recipe.model} at {height}x{width}, {parameters:,} parameters"
+         + (f", {trained:,} of them trained" if trained != parameters else "")),
+        ("weights", recipe.weights or "none: from scratch"),
+        ("recipe", f"{recipe.name}: {recipe.epochs} epochs of {parts.state.steps_per_epoch} steps, batches of "
+         f"{recipe.batch_size}, {recipe.optimizer.name}, rate {recipe.optimizer.lr:g}"),
+        ("machine", f"{plan.device}, {recipe.precision}, {recipe.threads} threads"
+         + (f", {recipe.workers} workers" if recipe.workers else "")
+         + (", channels-last" if recipe.channels_last else "")),
+        ("run", str(run.path)),
+    ]  # fmt: skip
