@@ -22,3 +22,22 @@ def shared_data() -> Path:
 def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests off the network; a test of the hub starts a local server and sets the endpoint itself."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of two classes of generated photographs of varied size: stripes across, and stripes down."""
+    import numpy as np
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for name, axis in (("across", 0), ("down", 1)):
+        folder = tmp_path / "photographs" / name
+        folder.mkdir(parents=True)
+        for number in range(20):
+            height, width = generator.integers(70, 120, 2)
+            wave = np.sin(np.arange(height if axis == 0 else width) / generator.uniform(1.5, 4.0))
+            stripes = np.broadcast_to(wave[:, None] if axis == 0 else wave[None, :], (height, width))
+            noisy = 128 + 80 * stripes[..., None] + generator.normal(0, 20, (height, width, 3))
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:02d}.jpg")
+    return tmp_path / "photographs"

@@ -1,7 +1,7 @@
-"""Writing files so that a kill, a full disk or a power cut leaves the old file or the new one, never half of one.
+"""Writing files so that a kill, a full disk or a power cut leaves the old file or the new one, never a half.
 
-The content goes to a temporary file in the same folder, is forced to the disk, and takes the name in one step. Every
-room may import this module; it imports nothing of neocog's but the errors.
+The content goes to a temporary file in the same folder, is forced to the disk, and takes the name in one
+step. Every room may import this module; it imports nothing of neocog's but the errors.
 """
 
 from __future__ import annotations

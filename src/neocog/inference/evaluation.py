@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class SizedBatches(Protocol):
-    """Labelled batches that can be gone through again and say how many they are."""
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Go through the batches from the start."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +37,41 @@ class Outputs:
 
 def evaluate_network(
     network: nn.Module,
-    batches: SizedBatches,
+    batches: Iterable[Batch],
     *,
     classes: Sequence[str],
     multi_label: bool = False,
     precision: PrecisionName = "fp32",
-    progress: Callable[[int, int], None] | None = None,
+    device: str | torch.device | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[ClassificationReport, Outputs]:
-    """Measure `network` on labelled batches, in evaluation mode; each module's own mode is restored afterwards.
+    """Measure `network` on labelled batches in evaluation mode; each module gets its own mode back.
 
     Args:
-        network: images `(N, C, H, W)` to logits `(N, K)`, on the batches' device.
+        network: images `(N, C, H, W)` to logits `(N, K)`.
         batches: images with their targets and places.
         classes: names of the K classes.
         multi_label: whether an image may have several classes.
         precision: "bf16" and "fp16" run the forward pass under autocast.
-        progress: called after each batch with the batches done and their number.
+        device: where the network is; None for where the batches already are.
+        progress: called after each batch with the number of images done.
 
     Raises:
         DataError: there are no images.
     """
     logits, targets, indices = [], [], []
+    done = 0
     with evaluating(network):
-        for number, batch in enumerate(batches, start=1):
-            with autocast(batch.images.device, precision):
-                given = network(batch.images)
+        for batch in batches:
+            images = batch.images if device is None else batch.images.to(device)
+            with autocast(images.device, precision):
+                given = network(images)
             logits.append(given.float().cpu())
             targets.append(batch.targets.cpu())
             indices.append(batch.indices.cpu())
+            done += len(images)
             if progress:
-                progress(number, len(batches))
+                progress(done)
     if not logits:
         raise DataError("there are no images to measure")
     outputs = Outputs(torch.cat(logits), torch.cat(targets), torch.cat(indices))

@@ -1,7 +1,7 @@
 """What is measured of a classifier on labelled images.
 
-All shares are in [0, 1]. What is not defined, such as the recall of a class without images, is None and is left out
-of the averages.
+All shares are in [0, 1]. What is not defined, such as the recall of a class without images, is None and is
+left out of the averages.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class ClassScores:
 class ClassificationReport:
     """What was measured on one set of images.
 
-    Where an image may have several classes, a class is given at a score of 0.5 or more, and top-1, top-5, the interval,
-    the calibration error and the confusion are None; elsewhere `mean_average_precision` is.
+    Where an image may have several classes, a class is given at a score of 0.5 or more, and top-1, top-5, the
+    interval, the calibration error and the confusion are None; elsewhere `mean_average_precision` is.
 
     Attributes:
         images: how many were measured.
@@ -60,7 +60,8 @@ class ClassificationReport:
         top5: share whose five highest scores include it; None for five classes or fewer.
         interval95: bounds of top-1's 95 % interval (Wilson 1927).
         loss: mean cross entropy, in nats; for several labels the mean binary cross entropy of all decisions.
-        calibration_error: expected calibration error over 15 bins of equal width (Guo et al. 2017, equation 3).
+        calibration_error: expected calibration error over 15 bins of equal width (Guo et al. 2017, equation
+            3).
         macro_precision: mean over the classes that have images.
         macro_recall: the same of recall; also called balanced accuracy.
         macro_f1: the same of F1.
@@ -98,7 +99,7 @@ class ClassificationReport:
         chosen = self.mean_average_precision if self.top1 is None else self.top1
         return 0.0 if chosen is None else chosen
 
-    def summary(self) -> dict[str, float]:
+    def headline(self) -> dict[str, float]:
         """Return the report's numbers without its tables, leaving out what is not defined."""
         low, high = self.interval95 or (None, None)
         numbers = {
@@ -120,9 +121,11 @@ class ClassificationReport:
     def to_dict(self) -> dict[str, Any]:
         """Return everything in plain types, ready for JSON."""
         return {
-            **self.summary(),
+            **self.headline(),
             "images": self.images,
-            "per_class": [dict(zip(self._columns, self._cells(line), strict=True)) for line in self.per_class],
+            "per_class": [
+                dict(zip(self._columns, self._cells(line), strict=True)) for line in self.per_class
+            ],
             "confusion": None if self.confusion is None else self.confusion.tolist(),
         }
 
@@ -142,8 +145,8 @@ class ClassificationReport:
     def _columns(self) -> list[str]:
         return ["class", "images", "precision", "recall", "f1"] + ["average_precision"] * self.multi_label
 
-    def _cells(self, line: ClassScores) -> list[str | int | float | None]:
-        cells = [line.name, line.images, line.precision, line.recall, line.f1]
+    def _cells(self, line: ClassScores) -> list[str | float | None]:
+        cells: list[str | float | None] = [line.name, line.images, line.precision, line.recall, line.f1]
         return cells + [line.average_precision] * self.multi_label
 
 
@@ -167,7 +170,8 @@ def measure(
     expected = (len(logits), len(classes)) if multi_label else (len(logits),)
     if logits.shape != (len(logits), len(classes)) or targets.shape != expected:
         raise UsageError(
-            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} are not of {len(classes)} classes"
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} do not belong to "
+            f"{len(classes)} classes"
         )
     logits, targets = logits.detach().cpu().float(), targets.detach().cpu()
     if multi_label:
@@ -291,7 +295,11 @@ def _scores_per_class(
         lines.append(
             ClassScores(name, has, hit / named if named else 0.0, hit / has, 2 * hit / (has + named), area)
         )
-    means = (_mean([x.precision for x in lines]), _mean([x.recall for x in lines]), _mean([x.f1 for x in lines]))
+    means = (
+        _mean([x.precision for x in lines]),
+        _mean([x.recall for x in lines]),
+        _mean([x.f1 for x in lines]),
+    )
     return tuple(lines), means
 
 

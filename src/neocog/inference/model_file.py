@@ -1,7 +1,7 @@
-"""The model file: a trained network that still knows its classes, its preprocessing, its recipe and its accuracy.
+"""The model file: a trained network that still knows its classes, preprocessing, recipe and accuracy.
 
-It is a safetensors file whose tensors have the network's own parameter names, so that any reader of safetensors can
-use them. One entry of its metadata, "neocog", holds a `Card` as JSON.
+It is a safetensors file whose tensors have the network's own parameter names, so that any reader of
+safetensors can use them. One entry of its metadata, "neocog", holds a `Card` as JSON.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from neocog._version import __version__
 from neocog.data.preprocess import Preprocessing, preprocess
 from neocog.errors import UsageError, WeightsError
 from neocog.inference.tensor_file import open_tensors, write_tensors
-from neocog.models._build import create_model
-from neocog.models._classifier import Classifier
+from neocog.models._classifier import Classifier, ModelConfig
+from neocog.models._family import Family
 
 FORMAT = 1  # raised when an older neocog could no longer read the file rightly
 _KEY = "neocog"
@@ -69,7 +69,7 @@ class Card(BaseModel):
             raise ValueError(f"{len(self.classes)} class names for {self.num_classes} classes")
         if self.preprocessing.channels != self.in_chans:
             raise ValueError(
-                f"preprocessing gives {self.preprocessing.channels} channels and the network takes {self.in_chans}"
+                f"preprocessing gives {self.preprocessing.channels} channels and not {self.in_chans}"
             )
         return self
 
@@ -111,32 +111,30 @@ def save_model(path: str | Path, network: Classifier, card: Card) -> None:
     """Write `network` and its card to `path`, atomically.
 
     Raises:
-        UsageError: the card describes a network with other classes or channels.
+        UsageError: the card describes another network, from which the file could not be loaded again.
         StorageError: the disk is full or the place cannot be written; an older file at `path` is unchanged.
     """
-    built = (network.config.num_classes, network.config.in_chans)
-    if built != (card.num_classes, card.in_chans):
-        raise UsageError(
-            f"the network has {built[0]} classes and {built[1]} channels, "
-            f"its card says {card.num_classes} and {card.in_chans}"
-        )
+    _, described = _config(card)
+    if described != network.config:
+        raise UsageError(f"the card describes {described}, the network is {network.config}")
     write_tensors(path, network.state_dict(), {_KEY: json.dumps(card.model_dump(mode="json"))})
 
 
 def load_model(path: str | Path, *, device: str | torch.device = "cpu") -> LoadedModel:
     """Read a model file that `save_model` wrote, in evaluation mode.
 
-    The tensors are mapped from the file, not copied: on the CPU its pages come into memory when they are first used.
+    The tensors are mapped from the file, not copied: on the CPU its pages come into memory when they are
+    first used.
 
     Raises:
-        WeightsError: no such file; not a safetensors file; damaged; weights without neocog's description; of a newer
-            version; of a network that this version does not know, or that its tensors do not fit.
+        WeightsError: no such file; not a safetensors file; damaged; weights without neocog's description; of
+            a newer version; of a network that this version does not know, or that its tensors do not fit.
     """
     path = Path(path)
     with open_tensors(path, device) as file:
         card = _read_card(path, file.metadata())
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    network = _build_without_memory(path, card)
+    network = _build(path, card)
     _check_fit(path, card, network.state_dict(), state)
     network.load_state_dict(state, assign=True)
     return LoadedModel(network.eval(), card, path)
@@ -155,31 +153,39 @@ def _read_card(path: Path, metadata: dict[str, str] | None) -> Card:
             f"{path} holds weights without neocog's description of them (network, classes, preprocessing); "
             f"train from it with `neocog train DATA --model NAME --weights {path}`"
         )
+    again = "fetch or write the file again"
     try:
         described = json.loads(metadata[_KEY])
-        newer = isinstance(described, dict) and int(described.get("format", FORMAT)) > FORMAT
-        if newer:
-            raise WeightsError(
-                f"{path} was written by neocog {described.get('neocog', '?')} in format {described['format']}, "
-                f"and neocog {__version__} reads up to {FORMAT}; install a newer neocog"
-            )
+        written = int(described["format"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{path}: its description is damaged; {again}") from error
+    if written > FORMAT:
+        raise WeightsError(
+            f"{path} was written by neocog {described.get('neocog', '?')} in format {written}, and "
+            f"neocog {__version__} knows only {FORMAT}; install a newer neocog"
+        )
+    try:
         return Card.model_validate(described)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "card"
         raise WeightsError(
-            f"{path}: its description is damaged ({where}: {first['msg'].lower()}); fetch or write the file again"
+            f"{path}: its description is damaged ({where}: {first['msg'].lower()}); {again}"
         ) from error
-    except (json.JSONDecodeError, TypeError) as error:
-        raise WeightsError(f"{path}: its description is damaged; fetch or write the file again") from error
 
 
-def _build_without_memory(path: Path, card: Card) -> Classifier:
+def _config(card: Card) -> tuple[Family, ModelConfig]:
+    family = Family.of(card.model)
+    return family, family.edited({**card.edits, "num_classes": card.num_classes, "in_chans": card.in_chans})
+
+
+def _build(path: Path, card: Card) -> Classifier:
+    """Return the card's network with nothing in its parameters yet, which takes neither time nor memory."""
     try:
-        with torch.device("meta"):
-            return create_model(card.model, num_classes=card.num_classes, in_chans=card.in_chans, **card.edits)
+        family, config = _config(card)
     except UsageError as error:
         raise WeightsError(f"{path}, written by neocog {card.neocog}: {error}") from error
+    return family.build_uninitialised(config)
 
 
 def _check_fit(path: Path, card: Card, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:

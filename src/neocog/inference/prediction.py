@@ -51,8 +51,8 @@ def predict_images(
 ) -> Iterator[Prediction]:
     """Classify image files, and yield one `Prediction` for each, in order.
 
-    A file that cannot be decoded gives a prediction with its `error`, and the others go on. While the network works on
-    one batch, threads decode the next.
+    A file that cannot be decoded gives a prediction with its `error`, and the others go on. While the network
+    works on one batch, threads decode the next.
 
     Args:
         model: a network with its classes and preprocessing.
@@ -68,11 +68,16 @@ def predict_images(
         try:
             while True:
                 while len(ahead) < 2:
-                    batch = [(str(path), pool.submit(_decode, model, path)) for path in islice(remaining, batch_size)]
+                    batch = [
+                        (str(path), pool.submit(_decode, model, path))
+                        for path in islice(remaining, batch_size)
+                    ]
                     ahead.append(batch)
                 if not ahead[0]:
                     return
-                yield from _classify(model, [(path, job.result()) for path, job in ahead.popleft()], top, precision)
+                yield from _classify(
+                    model, [(path, job.result()) for path, job in ahead.popleft()], top, precision
+                )
         finally:
             for _, job in (item for batch in ahead for item in batch):
                 job.cancel()
@@ -107,12 +112,17 @@ def _classify(
 
 
 def table(predictions: Sequence[Prediction]) -> list[list[str]]:
-    """Return predictions as rows of text, the first one the header: path, class_1, score_1, class_2, ..., error.
+    """Return predictions as rows of text below a header: path, class_1, score_1, class_2, ..., error.
 
-    A row has as many classes as the longest; the cells of an image that could not be used are empty but for its error.
+    A row has as many classes as the longest; the cells of an image that could not be used are empty but for
+    its error.
     """
     most = max((len(prediction.classes) for prediction in predictions), default=0)
-    header = ["path"] + [f"{what}_{rank}" for rank in range(1, most + 1) for what in ("class", "score")] + ["error"]
+    header = (
+        ["path"]
+        + [f"{what}_{rank}" for rank in range(1, most + 1) for what in ("class", "score")]
+        + ["error"]
+    )
     rows = [header]
     for prediction in predictions:
         cells = [
@@ -133,7 +143,7 @@ def write_predictions_csv(predictions: Sequence[Prediction], path: str | Path) -
 
 
 def predictions_to_dicts(predictions: Sequence[Prediction]) -> list[dict[str, object]]:
-    """Return predictions in plain types, ready for JSON: `path`, `predictions` of `class` and `score`, `error`."""
+    """Return predictions ready for JSON: `path`, `predictions` of `class` and `score`, and `error`."""
     return [
         {
             "path": prediction.path,

@@ -1,7 +1,8 @@
 """Safetensors files, written atomically and opened with one clear line for everything that can be wrong.
 
-The `safetensors` library reads; writing is here, because its writer neither forces the file to the disk nor says
-which error the system gave, makes files that only their owner may read, and wants all tensors on the host at once.
+The `safetensors` library reads; writing is here, because its writer neither forces the file to the disk nor
+says which error the system gave, makes files that only their owner may read, and wants all tensors on the
+host at once.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _LONGEST_HEADER = 100_000_000  # the format's own limit, in bytes
 
 
 def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the elements of `tensor` in row-major order as bytes; a contiguous one on the host is not copied."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()  # type: ignore[no-any-return]
+    """Return the elements of `tensor` as bytes, row by row; a contiguous one on the host is not copied."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -46,7 +47,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
     for name, tensor in tensors.items():
         if tensor.dtype not in _CODES:
             raise UsageError(f"tensor {name!r} is {tensor.dtype}, which a safetensors file cannot hold")
-    # Widest elements first, so that each tensor starts at a multiple of its element's size when the file is mapped.
+    # Widest elements first, so that each tensor starts at a multiple of its element's size when the file is
+    # mapped.
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
@@ -78,7 +80,7 @@ def open_tensors(path: str | Path, device: str | torch.device = "cpu") -> Iterat
     if not path.exists():
         raise WeightsError(f"there is no file {path}")
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt", device=str(device)) as file:
             yield file
     except SafetensorError as error:
         if _begins_like_safetensors(path):

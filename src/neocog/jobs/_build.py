@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 
 import torch
 
@@ -48,7 +47,7 @@ def build_network(plan: Plan, *, fresh: bool) -> Classifier:
 
 def class_weights(splits: Splits) -> torch.Tensor:
     """Return weights `(K,)` inverse to the classes' frequencies, of mean 1 over the training images."""
-    counts = torch.tensor([float(splits.class_counts.get(name, 0)) for name in splits.classes]).clamp(min=1)
+    counts = torch.tensor(splits.class_counts, dtype=torch.float32).clamp(min=1)
     return counts.sum() / (len(counts) * counts)
 
 
@@ -70,7 +69,7 @@ def build_batches(plan: Plan, split: Split, *, rank: int = 0, world_size: int = 
     )
 
 
-def measuring_batches(plan: Plan, split: Split) -> Iterable[Batch]:
+def measuring_batches(plan: Plan, split: Split) -> EvaluationBatches:
     """Return the batches of `split` as prediction would see its images."""
     return evaluation_batches(
         split,

@@ -18,6 +18,7 @@ from neocog.jobs._build import measuring_batches
 from neocog.jobs._epochs import EpochLog
 from neocog.jobs._plan import Plan
 from neocog.jobs.listener import Listener
+from neocog.train.environment import describe_environment
 from neocog.train.run import Run
 from neocog.train.state import State
 from neocog.visualize.calibration import reliability_diagram
@@ -35,8 +36,9 @@ class TrainResult:
 
     Attributes:
         run: the run's directory; `model`, `report` and `figures` lie in it.
-        validation: the shipped weights measured on the images that chose them.
+        validation: the shipped weights measured on the images that chose them; None where none could be spared.
         test: the same on the test split, which chose nothing; None where the data has none.
+        measured: the figures to quote: the test split's, else validation's, else the training images' own.
         epochs: epochs that were trained; fewer than the recipe's where the run stopped early.
         seconds: time spent in training steps, without validation.
     """
@@ -45,44 +47,48 @@ class TrainResult:
     model: Path
     report: Path
     figures: tuple[Path, ...]
-    validation: ClassificationReport
+    validation: ClassificationReport | None
     test: ClassificationReport | None
+    measured: ClassificationReport
     epochs: int
     seconds: float
-
-    @property
-    def measured(self) -> ClassificationReport:
-        """The figure to quote: the test split's where there is one."""
-        return self.test or self.validation
 
 
 def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, listener: Listener) -> TrainResult:
     """Measure the best weights on validation and, this once, on test; draw, write the model file and the report."""
-    figures: tuple[Path, ...] = ()
     loaded = load_model(run.model, device=plan.device)
-    assert splits.validation is not None  # load_data holds one out where there is none
-    validation, outputs = measure(loaded, plan, splits.validation, listener)
-    test = None
-    shown, shown_split = outputs, splits.validation
-    if splits.test is not None:
-        test, shown = measure(loaded, plan, splits.test, listener)
-        shown_split = splits.test
+    measured = {
+        split.name: (split, *measure(loaded, plan, split, listener))
+        for split in (splits.validation, splits.test)
+        if split is not None
+    }
+    if not measured:
+        listener.notice("there are no images to measure on but those that were trained on")
+        measured["train"] = (splits.train, *measure(loaded, plan, splits.train, listener))
+    split, report, outputs = list(measured.values())[-1]
+    figures: tuple[Path, ...] = ()
     if run.writes:
-        metrics = {f"validation_{k}": v for k, v in validation.headline().items()}
-        if test is not None:
-            metrics |= {f"test_{k}": v for k, v in test.headline().items()}
-        card = loaded.card.model_copy(update={"metrics": metrics})
-        save_model(run.model, loaded.network, card)
-        for name, report in (("validation", validation), ("test", test)):
-            if report is not None:
-                report.write_json(run.path / f"{name}.json")
-                report.write_csv(run.path / f"{name}.csv")
-        figures = draw(run, plan, test or validation, shown, shown_split)
-        facts = report_facts(run, plan, splits, log, state, loaded, test or validation, figures)
-        write_report(run.report, facts)
+        metrics = {
+            f"{name}_{key}": value for name, (_, found, _) in measured.items() for key, value in found.headline().items()
+        }
+        save_model(run.model, loaded.network, loaded.card.model_copy(update={"metrics": metrics}))
+        for name, (_, found, _) in measured.items():
+            found.write_json(run.path / f"{name}.json")
+            found.write_csv(run.path / f"{name}.csv")
+        figures = draw(run, plan, report, outputs, split)
+        write_report(run.report, report_facts(run, plan, splits, log, state, loaded, report, split.name, figures))
         run.finish(metrics)
+    reports = {name: found for name, (_, found, _) in measured.items()}
     return TrainResult(
-        run.path, run.model, run.report, figures, validation, test, state.epoch, log.total_seconds
+        run=run.path,
+        model=run.model,
+        report=run.report,
+        figures=figures,
+        validation=reports.get("validation"),
+        test=reports.get("test"),
+        measured=report,
+        epochs=state.epoch,
+        seconds=log.total_seconds,
     )
 
 
@@ -91,14 +97,14 @@ def measure(
 ) -> tuple[ClassificationReport, Outputs]:
     """Return the report of the shipped weights on `split`."""
     listener.begin(f"measuring on the {split.name} images", len(split))
+    batches = measuring_batches(plan, split)
     found = evaluate_network(
         loaded.network,
-        measuring_batches(plan, split),
+        batches,
         classes=plan.classes,
         multi_label=plan.multi_label,
-        precision=plan.recipe.precision,
-        device=plan.device,
-        progress=lambda done, total: listener.advance(done),
+        precision=plan.recipe.forward_precision,
+        progress=lambda done, total: listener.advance(len(split) * done // total),
     )
     listener.end()
     return found
@@ -110,7 +116,7 @@ def draw(
     """Draw what the report shows; return the figures' paths."""
     run.figures.mkdir(exist_ok=True)
     drawn = [training_curves(run.read_metrics(), run.figures / "curves.png")]
-    if not plan.multi_label:
+    if report.confusion is not None:
         scores, predicted = outputs.logits.float().softmax(1).max(1)
         correct = predicted == outputs.targets
         drawn.append(confusion_matrix(report.confusion, plan.classes, run.figures / "confusion.png"))
@@ -140,13 +146,14 @@ def report_facts(
     state: State,
     loaded: LoadedModel,
     report: ClassificationReport,
+    name: str,
     figures: Sequence[Path],
 ) -> ReportFacts:
     """Return what the report page says."""
-    recipe, name = plan.recipe, "test" if splits.test is not None else "validation"
+    recipe = plan.recipe
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    if plan.multi_label:
-        verdict = f"mean average precision {report.mean_average_precision:.3f} on {report.images:,} {name} images"
+    if report.top1 is None:
+        verdict = f"mean average precision {report.score:.3f} on {report.images:,} {name} images"
     else:
         verdict = accuracy_verdict(report.top1, report.images, name, report.interval95)
     entry = describe(recipe.model)
@@ -155,7 +162,11 @@ def report_facts(
         verdict=verdict,
         command=run.facts.get("command") or "",
         data=plan.source,
-        splits={key: split.class_counts for key, split in parts.items() if split is not None},
+        splits={
+            key: dict(zip(split.classes, split.class_counts, strict=True))
+            for key, split in parts.items()
+            if split is not None
+        },
         model=recipe.model,
         parameters=sum(parameter.numel() for parameter in loaded.network.parameters()),
         # The catalog counts the published network; a run at another size or with edits has other figures.
@@ -166,11 +177,11 @@ def report_facts(
         epochs=state.epoch,
         best_epoch=log.best_epoch,
         seconds=log.total_seconds,
-        environment=run.environment,
+        environment=describe_environment(),
         shipped="the weights best on validation" + (", averaged over steps" if recipe.average.decay else ""),
         split=name,
         metrics=report.headline(),
-        per_class=report.per_class,
+        per_class=report.to_dict()["per_class"],
         figures={path.stem: path for path in figures},
         warnings=splits.warnings,
         run_directory=run.path,

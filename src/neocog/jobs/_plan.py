@@ -18,9 +18,11 @@ from neocog.data.table import Split, Splits
 from neocog.errors import UsageError
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
+from neocog.models import create_model
 from neocog.models._family import Family
 from neocog.recipes import Facts, Recipe, build_recipe
 from neocog.train.distributed import local_rank
+from neocog.train.environment import available_cores
 from neocog.train.precision import computes_in_bf16
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -44,7 +46,7 @@ class Plan(BaseModel):
 
     @property
     def score(self) -> Literal["top1", "mean_average_precision"]:
-        """The figure by which validation chooses the best weights."""
+        """Name of the figure by which validation chooses the best weights."""
         return "mean_average_precision" if self.multi_label else "top1"
 
 
@@ -73,6 +75,7 @@ def make_plan(
     chosen = chosen.override(({"weights": weights} if weights else {}) | dict(overrides))
     chosen = resolve(chosen, facts)
     preprocessing = choose_preprocessing(chosen, splits, facts)
+    check_network(chosen, preprocessing, len(splits.classes))
     say_choices(chosen, facts, listener)
     return Plan(
         source=source,
@@ -129,7 +132,7 @@ def gather_facts(splits: Splits, model: str | None, device: str) -> Facts:
 
 def resolve(recipe: Recipe, facts: Facts) -> Recipe:
     """Return `recipe` with every "auto" replaced and a batch that the data can fill."""
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or 1
+    cores = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or 1
     changes: dict[str, Any] = {}
     if recipe.precision == "auto":
         changes["precision"] = "bf16" if computes_in_bf16(facts.device) else "fp32"
@@ -171,6 +174,13 @@ def side(recipe: Recipe, otherwise: int) -> tuple[int, int]:
     """Return the square that the recipe asks for, or the one of `otherwise`."""
     pixels = recipe.image_size or otherwise
     return pixels, pixels
+
+
+def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> None:
+    """Raise what building or feeding the network would, before a run is begun; it costs no memory."""
+    with torch.device("meta"):
+        network = create_model(recipe.model, num_classes=classes, in_chans=preprocessing.channels, **recipe.edits)
+        network.check_input(torch.empty(1, preprocessing.channels, *preprocessing.size))
 
 
 def say_choices(recipe: Recipe, facts: Facts, listener: Listener) -> None:

@@ -80,8 +80,7 @@ def evaluate(
         classes=card.classes,
         multi_label=card.multi_label,
         precision=precision,
-        device=place,
-        progress=lambda done, total: listener.advance(done),
+        progress=lambda done, _: listener.advance(min(done * batch_size, len(images))),
     )
     listener.end()
     return Evaluation(loaded, images, report, outputs)

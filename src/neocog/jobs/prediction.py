@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neocog.catalog import describe, find_weights, imagenet_classes, list_models
+from neocog.data.images import list_images
 from neocog.errors import UnknownNameError
 from neocog.inference.model_file import Card, LoadedModel, load_model
-from neocog.inference.prediction import Prediction, list_images, predict_images
+from neocog.inference.prediction import Prediction, predict_images
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
 from neocog.models import create_model

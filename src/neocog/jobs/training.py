@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from neocog.data.loading import Batches
+from neocog.data.loading import Batches, EvaluationBatches
 from neocog.data.sources import load_data
-from neocog.data.table import Split, Splits
+from neocog.data.table import Splits
 from neocog.errors import NeocogError, TrainingError
 from neocog.inference.evaluation import evaluate_network
-from neocog.inference.metrics import ClassificationReport
 from neocog.inference.model_file import Card, save_model
 from neocog.jobs._build import build_batches, build_task, measuring_batches
 from neocog.jobs._epochs import EpochLog
@@ -110,8 +109,13 @@ def train(
         leave_processes()
 
 
-def resume(run: str | Path, *, listener: Listener | None = None) -> TrainResult:
+def resume(run: str | Path, *, workers: int | None = None, listener: Listener | None = None) -> TrainResult:
     """Go on with the run in directory `run`; it ends in the weights that the unbroken run would have had.
+
+    Args:
+        run: the run's directory.
+        workers: processes that decode photographs, the one choice that may change; None keeps the run's.
+        listener: who hears the progress.
 
     Raises:
         TrainingError: the directory holds no run, or its data changed since.
@@ -119,6 +123,8 @@ def resume(run: str | Path, *, listener: Listener | None = None) -> TrainResult:
     listener = listener or Listener()
     opened = Run.open(run)
     plan = Plan.model_validate(opened.facts["plan"])
+    if workers is not None:
+        plan = plan.model_copy(update={"recipe": plan.recipe.override({"workers": workers})})
     splits = load_data(
         plan.source,
         data_dir=None if plan.data_dir is None else Path(plan.data_dir),
@@ -144,6 +150,7 @@ class _Parts:
 
     task: SupervisedTask
     batches: Batches
+    validation: EvaluationBatches | None
     sync: Alone
     state: State
     log: EpochLog
@@ -156,8 +163,6 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
         listener.notice(warning)
     parts = _build(run, plan, splits, listener, fresh=fresh)
     listener.plan(_describe(run, plan, splits, parts))
-    validation = splits.validation
-    assert validation is not None  # load_data holds one out where there is none
     state, log, sync = parts.state, parts.log, parts.sync
     images = len(splits.train)
     if not (state.finished or log.exhausted(state.epoch, recipe.patience)):
@@ -174,7 +179,7 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
                 if ended:
                     listener.end()
                     row = log.row(state, recipe.batch_size)
-                    row |= _validate(run, plan, parts, validation, listener)
+                    row |= _choose(run, plan, parts)
                     run.append_metrics(row)
                     listener.epoch(row)
                 stopping = sync.any(stop.received is not None)
@@ -209,33 +214,39 @@ def _build(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
         state.restore(found.tensors, found.meta)
         log.restore(found.meta["log"])
     run.drop_metrics_after(state.step)
-    return _Parts(task, batches, sync, state, log)
+    validation = None if splits.validation is None else measuring_batches(plan, splits.validation)
+    return _Parts(task, batches, validation, sync, state, log)
 
 
-def _validate(run: Run, plan: Plan, parts: _Parts, split: Split, listener: Listener) -> dict[str, float]:
-    """Measure the weights that would ship on `split`; keep them in the model file where they are the best yet."""
-    report: ClassificationReport | None = None
-    network, sync, state = parts.task.network, parts.sync, parts.state
+def _choose(run: Run, plan: Plan, parts: _Parts) -> dict[str, float]:
+    """Measure the weights that would ship on validation; keep them in the model file where they are the best yet.
+
+    Without images to choose by, the last epoch's are kept.
+    """
+    network, sync, state, log = parts.task.network, parts.sync, parts.state, parts.log
+    if parts.validation is None:
+        log.improves(state.epoch, state.epoch)
+        if sync.is_main:
+            with state.average.in_place():
+                save_model(run.model, network, model_card(plan, network, {}))
+        return {}
     figures = torch.zeros(2, dtype=torch.float64)
     if sync.is_main:
         with state.average.in_place():
             report, _ = evaluate_network(
                 network,
-                measuring_batches(plan, split),
+                parts.validation,
                 classes=plan.classes,
                 multi_label=plan.multi_label,
-                precision=plan.recipe.precision,
-                device=plan.device,
+                precision=plan.recipe.forward_precision,
             )
-            score = float(getattr(report, plan.score))
-            figures = torch.tensor([report.loss, score], dtype=torch.float64)
-            if parts.log.improves(score, state.epoch):
-                save_model(run.model, network, model_card(plan, network, {f"validation_{plan.score}": score}))
-        parts.task.train()
+            figures = torch.tensor([report.loss, report.score], dtype=torch.float64)
+            if log.improves(report.score, state.epoch):
+                save_model(run.model, network, model_card(plan, network, {f"validation_{plan.score}": report.score}))
     # The other processes hear the score from the main one: a mean in which they count nothing.
     loss, score = (sync.mean(figures) * sync.world_size).tolist()
     if not sync.is_main:
-        parts.log.improves(score, state.epoch)
+        log.improves(score, state.epoch)
     return {"val_loss": loss, f"val_{plan.score}": score}
 
 

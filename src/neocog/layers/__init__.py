@@ -1,1 +1,1 @@
-""""""
+"""Parts that bear no network's name, each for two families or more."""

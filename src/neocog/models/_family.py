@@ -89,6 +89,6 @@ class _WithoutInitialisation(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func.__module__ == torch.nn.init.__name__:
+        if getattr(func, "__module__", None) == torch.nn.init.__name__:
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)

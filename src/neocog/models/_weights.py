@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neocog.catalog import Weights
 from neocog.errors import WeightsError
+from neocog.layers.norm import is_identity_norm
 from neocog.models._classifier import Classifier
 from neocog.models._convert import Library, listed, name_map, recognise, rename, unwrapped
 from neocog.models._family import Family
@@ -32,7 +33,7 @@ class LoadReport:
         remade: what was adapted or made anew, and why, one sentence each.
         identity_norms: batch norms that only add a bias, as folding and int8 conversion leave them; all the network's
             or none, as a rule. Statistics of a batch would change what such a network computes: fine-tune it
-            with those layers in `eval` mode, or after `neocog.layers.unfold_batch_norm`.
+            with those layers in `eval` mode, or after `neocog.layers.norm.unfold_batch_norms`.
         weights: the catalog's entry, where the file came from there.
     """
 
@@ -200,11 +201,4 @@ def _assign(network: Classifier, state: dict[str, Tensor], path: Path) -> None:
 
 def _identity_norms(network: Classifier) -> int:
     """Count batch norms that, with their running statistics, do nothing but add their bias."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    return sum(
-        norm.running_mean is not None
-        and norm.running_var is not None
-        and not bool(norm.running_mean.any())
-        and torch.allclose(norm.weight.square(), norm.running_var + norm.eps)
-        for norm in norms
-    )
+    return sum(isinstance(module, nn.BatchNorm2d) and is_identity_norm(module) for module in network.modules())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Facts:
 
     Attributes:
         images: training images.
-        class_counts: training images of each class, by name.
+        class_counts: training images of each class.
         small: whether the images are all of one small size and are kept in memory.
         image_size: median (height, width) of the images.
         channels: 1 where all images are grey, else 3.
@@ -24,7 +24,7 @@ class Facts:
     """
 
     images: int = 1000
-    class_counts: dict[str, int] = field(default_factory=dict)
+    class_counts: tuple[int, ...] = ()
     small: bool = False
     image_size: tuple[int, int] = (224, 224)
     channels: int = 3
@@ -37,5 +37,5 @@ class Facts:
     @property
     def imbalance(self) -> float:
         """How many times as many images the largest class has as the smallest; 1 where they are equal."""
-        counts = [count for count in self.class_counts.values() if count]
+        counts = [count for count in self.class_counts if count]
         return max(counts) / min(counts) if counts else 1.0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-PrecisionName = Literal["fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from neocog.inference.evaluation import PrecisionName, autocast
 
 
 class Precision:
@@ -23,12 +22,12 @@ class Precision:
     """
 
     def __init__(self, name: PrecisionName, device: str, clip_norm: float | None = None) -> None:
-        self.name, self.device, self.clip_norm = name, device, clip_norm
+        self.name, self.device, self.clip_norm = name, torch.device(device), clip_norm
         self.scaler = torch.amp.GradScaler(device, enabled=name == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context of the forward pass."""
-        return torch.autocast(self.device, DTYPES[self.name], enabled=self.name != "fp32")
+        return autocast(self.device, self.name)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of `loss` to the parameters'."""

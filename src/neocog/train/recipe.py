@@ -140,6 +140,11 @@ class Recipe(Setting):
     workers: int | Literal["auto"] = "auto"
     threads: int | Literal["auto"] = "auto"
 
+    @property
+    def forward_precision(self) -> Literal["fp32", "bf16", "fp16"]:
+        """The precision of the forward pass; an "auto" that nobody resolved is float32."""
+        return "fp32" if self.precision == "auto" else self.precision
+
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """Return a copy with dotted names set, such as `{"optimizer.lr": 0.05}`.
 

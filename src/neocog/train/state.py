@@ -41,12 +41,11 @@ class State:
     def start(cls, task: Task, recipe: Recipe, steps_per_epoch: int) -> State:
         """Return the state before the first step, for a task that lies on its device."""
         device = next(task.parameters()).device.type
-        precision = "fp32" if recipe.precision == "auto" else recipe.precision
         return cls(
             task=task,
             recipe=recipe,
             optimizer=build_optimizer(task.param_groups(recipe.optimizer), recipe.optimizer),
-            precision=Precision(precision, device, recipe.clip_norm),
+            precision=Precision(recipe.forward_precision, device, recipe.clip_norm),
             average=WeightAverage(task, recipe.average),
             steps_per_epoch=steps_per_epoch,
         )

@@ -1,7 +1,8 @@
 """Numbers to figures: plain arrays, images and dicts in, files out.
 
-This room trains and predicts nothing. Every function writes one file and returns its path; none opens a window or
-touches matplotlib's global state, so that they may be called from any thread and beside any other use of it.
+This room trains and predicts nothing. Every function writes one file and returns its path; none opens a
+window or touches matplotlib's global state, so that they may be called from any thread and beside any other
+use of it.
 """
 
 from neocog.visualize.calibration import reliability_diagram

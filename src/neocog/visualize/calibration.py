@@ -16,8 +16,8 @@ BINS = 15
 def reliability_diagram(probabilities: ArrayLike, correct: ArrayLike, path: str | Path) -> Path:
     """Draw accuracy against confidence in 15 bins of equal width, with the share of images in each below.
 
-    The title states the expected calibration error: the mean over images of the gap between a bin's accuracy and
-    its mean confidence (Guo et al. 2017, equation 3).
+    The title states the expected calibration error: the mean over images of the gap between a bin's accuracy
+    and its mean confidence (Guo et al. 2017, equation 3).
 
     Args:
         probabilities: `(N,)`: the probability given to the predicted class of each image, in [0, 1].
@@ -32,7 +32,9 @@ def reliability_diagram(probabilities: ArrayLike, correct: ArrayLike, path: str 
     """
     confidence, right = np.asarray(probabilities, np.float64), np.asarray(correct, np.float64)
     if confidence.shape != right.shape or confidence.ndim != 1:
-        raise UsageError(f"{confidence.shape} probabilities and {right.shape} outcomes are not one of each an image")
+        raise UsageError(
+            f"{confidence.shape} probabilities and {right.shape} outcomes are not one of each an image"
+        )
     if not len(confidence):
         return style.message_figure("No image was classified: there is no calibration to draw.", path)
     if not ((confidence >= 0) & (confidence <= 1.000001)).all():
@@ -44,7 +46,9 @@ def reliability_diagram(probabilities: ArrayLike, correct: ArrayLike, path: str 
     figure = style.new_figure(6.2, 6.4)
     upper, lower = figure.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
     centres, width = (np.arange(BINS) + 0.5) / BINS, 0.86 / BINS
-    upper.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    upper.plot(
+        [0, 1], [0, 1], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label="perfectly calibrated"
+    )
     upper.bar(centres[used], accuracy[used], width, color=style.BLUE, label="accuracy")
     upper.bar(
         centres[used],
@@ -62,7 +66,7 @@ def reliability_diagram(probabilities: ArrayLike, correct: ArrayLike, path: str 
     style.dress(upper, y="accuracy")
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1.02)
-    upper.legend(fontsize=style.TICK, loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
+    upper.legend(fontsize=style.TICK, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, frameon=False)
     lower.bar(centres, counts / len(confidence), width, color=style.SKY)
     style.dress(lower, x="confidence: probability of the predicted class", y="share of images")
     for axis in (upper.yaxis, lower.yaxis, lower.xaxis):

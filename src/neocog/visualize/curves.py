@@ -33,7 +33,16 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path
     """
     table = {
         name: _column(rows, name)
-        for name in ("epoch", "lr", "train_loss", "val_loss", "train_top1", "val_top1", "train_map", "val_map")
+        for name in (
+            "epoch",
+            "lr",
+            "train_loss",
+            "val_loss",
+            "train_top1",
+            "val_top1",
+            "train_map",
+            "val_map",
+        )
     }
     score = "map" if np.isfinite(table["val_map"]).any() else "top1"
     panels = {
@@ -47,12 +56,14 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path
     epochs = np.where(np.isfinite(table["epoch"]), table["epoch"], np.arange(1, len(rows) + 1))
     with_lr = bool(np.isfinite(table["lr"]).any())
     figure = style.new_figure(9.5, 6.0 if with_lr else 4.6)
-    layout = [upper, ["lr"] * len(upper)] if with_lr else [upper]
+    layout: list[Any] = [upper, ["lr"] * len(upper)] if with_lr else [upper]
     axes = figure.subplot_mosaic(layout, height_ratios=[3, 1] if with_lr else [1], sharex=True)
     best = _best_row(table, f"val_{score}")
 
     for name in upper:
-        for column, label, colour in zip(panels[name], ("training", "validation"), (style.SKY, style.BLUE), strict=True):
+        for column, label, colour in zip(
+            panels[name], ("training", "validation"), (style.SKY, style.BLUE), strict=True
+        ):
             _line(axes[name], epochs, table[column], label, colour)
         axes[name].tick_params(labelbottom=True)
         axes[name].legend(fontsize=style.TICK, frameon=False, labelcolor=style.INK)
@@ -62,13 +73,16 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path
     if "score" in upper:
         style.dress(axes["score"], title=SCORES[score], x="epoch")
         style.as_percent(axes["score"].yaxis)
+        _widen(axes["score"], 0.02)
     if with_lr:
         _line(axes["lr"], epochs, table["lr"], "learning rate", style.MUTED)
         style.dress(axes["lr"], title="learning rate", x="epoch")
     for panel in axes.values():
         _whole_epochs(panel, epochs)
         if best is not None:
-            panel.axvline(float(epochs[best]), color=style.VERMILION, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            panel.axvline(
+                float(epochs[best]), color=style.VERMILION, linewidth=1, linestyle=(0, (4, 3)), zorder=1
+            )
     if best is not None:
         marked = next(c for c in (f"val_{score}", "val_loss") if np.isfinite(table[c]).any())
         panel = axes["score" if marked != "val_loss" else "loss"]
@@ -91,15 +105,20 @@ def range_test(lrs: ArrayLike, losses: ArrayLike, suggestion: float | None, path
     """
     rates, values = np.asarray(lrs, np.float64), np.asarray(losses, np.float64)
     if rates.shape != values.shape or rates.ndim != 1:
-        raise UsageError(f"a range test needs one loss a rate, not {rates.shape} rates and {values.shape} losses")
+        raise UsageError(
+            f"a range test needs one loss a rate, not {rates.shape} rates and {values.shape} losses"
+        )
     finite = np.isfinite(values) & (rates > 0)
     rates, values = rates[finite], values[finite]
     if len(rates) < 2:
-        return style.message_figure("The range test gave fewer than two finite losses: nothing to draw.", path)
+        return style.message_figure(
+            "The range test gave fewer than two finite losses: nothing to draw.", path
+        )
     figure = style.new_figure(8.0, 4.6)
     axes = figure.subplots()
     axes.plot(rates, values, color=style.BLUE, linewidth=1.8)
     axes.set_xscale("log")
+    axes.set_xlim(rates.min(), rates.max())
     # The loss explodes at the end; what matters is the fall before it.
     low, start = values.min(), float(np.median(values[: max(1, len(values) // 10)]))
     margin = max(start - low, 1e-3 * abs(start), 1e-9)
@@ -146,15 +165,28 @@ def _loss_scale(axes: Axes, losses: Column) -> str:
     """Choose a logarithmic axis where the loss falls far, and return the words for it."""
     losses = losses[np.isfinite(losses)]
     if losses.min() > 0 and losses.max() > 30 * losses.min():
+        from matplotlib.ticker import LogLocator
+
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda loss, _: f"{loss:g}")
+        axes.yaxis.set_minor_formatter(lambda loss, _: "")
         return " (logarithmic)"
     return ""
+
+
+def _widen(axes: Axes, least: float) -> None:
+    """Let the vertical axis span at least `least`, so that noise does not look like progress."""
+    low, high = axes.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least / 2, middle + least / 2)
 
 
 def _whole_epochs(axes: Axes, epochs: Column) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     spread = max(epochs.max() - epochs.min(), 1.0)
     axes.set_xlim(epochs.min() - 0.03 * spread, epochs.max() + 0.03 * spread)
 

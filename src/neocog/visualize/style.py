@@ -1,7 +1,7 @@
 """The house style: one set of colours, sizes and words for every figure.
 
-Colours are those of Okabe and Ito (2008), which people with any of the common colour-vision deficiencies can tell
-apart. A title states what the figure shows, not what kind of figure it is.
+Colours are those of Okabe and Ito (2008), which people with any of the common colour-vision deficiencies can
+tell apart. A title states what the figure shows, not what kind of figure it is.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
-from neocog.errors import StorageError
+from neocog._files import atomic_file, storing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
@@ -51,19 +52,16 @@ def new_figure(width: float, height: float, *, constrained: bool = True) -> Figu
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((width, height), DPI, facecolor="white", layout="constrained" if constrained else "none")
+    figure = Figure((width, height), DPI, facecolor="white", layout="constrained" if constrained else None)
     FigureCanvasAgg(figure)
     return figure
 
 
-def headline(figure: Figure, finding: str, note: str = "") -> None:
-    """Set the figure's title, at the left and wrapped to its width, with an optional smaller line below."""
+def headline(figure: Figure, finding: str) -> None:
+    """Set the figure's title, at the left and wrapped to its width."""
     room = int(figure.get_figwidth() * 72 / (TITLE * 0.62))
-    lines = textwrap.wrap(finding, room)
-    figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=TITLE, fontweight="bold", color=INK)
-    if note:
-        below = figure.get_figheight() - (len(lines) * TITLE * 1.2 + 10) / 72
-        figure.text(0.012, below / figure.get_figheight(), note, va="top", fontsize=TICK, color=MUTED)
+    title = "\n".join(textwrap.wrap(finding, room))
+    figure.suptitle(title, x=0.0, ha="left", fontsize=TITLE, fontweight="bold", color=INK)
 
 
 def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
@@ -78,13 +76,9 @@ def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.spines[["left", "bottom"]].set_color("#b5bac1")
 
 
-def as_percent(axis: object) -> None:
-    """Show the shares of a matplotlib `axis` as percent."""
-    from matplotlib.axis import Axis
-    from matplotlib.ticker import PercentFormatter
-
-    assert isinstance(axis, Axis)
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+def as_percent(axis: XAxis | YAxis) -> None:
+    """Show the shares along a matplotlib axis as percent."""
+    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g}\N{NO-BREAK SPACE}%")
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -101,7 +95,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         text.set_fontfamily(_families())
     drawn = io.BytesIO()
     kind = path.suffix.lstrip(".").lower() or "png"
-    figure.savefig(drawn, format=kind, dpi=DPI, metadata={"Software": "neocog"} if kind == "png" else None)
+    made_by = {"Software": "neocog"} if kind == "png" else None
+    figure.savefig(drawn, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.12, metadata=made_by)
     write(path, drawn.getvalue())
     return path
 
@@ -112,24 +107,23 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the place cannot be written.
     """
-    try:
+    with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"cannot write {path}: {reason}; free some space or name another place") from error
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 def message_figure(message: str, path: str | Path) -> Path:
     """Write a small figure that holds only a sentence, for when there is nothing to draw."""
     figure = new_figure(6.4, 1.4)
-    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(message, 60)), ha="center", va="center", fontsize=TITLE, color=INK)
+    figure.text(
+        0.5, 0.5, "\n".join(textwrap.wrap(message, 60)), ha="center", va="center", fontsize=TITLE, color=INK
+    )
     return save(figure, path)
 
 
-def percent(share: float) -> str:
-    """Return a share as "97.8 %", with more digits where one would round it to a full 100."""
-    digits = 1
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as "97.8 %", with more digits where rounding would make a full 100 of less."""
     while share < 1 and digits < 4 and round(100 * share, digits) == 100:
         digits += 1
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
@@ -145,18 +139,19 @@ def plain(text: str) -> str:
 def shorten(text: str, width: int) -> str:
     """Return `text` in at most `width` columns, its middle replaced by an ellipsis where it is longer.
 
-    The middle goes because long names tend to differ at one of their ends. East Asian wide characters take two
-    columns.
+    The middle goes because long names tend to differ at one of their ends. East Asian wide characters take
+    two columns.
     """
     if _columns(text) <= width:
         return text
-    head, tail = "", ""
-    while _columns(head + tail) < width - 2:
-        if len(head) <= len(tail):
-            head += text[len(head)]
-        else:
-            tail = text[-len(tail) - 1] + tail
-    return f"{head.rstrip()}…{tail.lstrip()}"
+    head, tail = text[:1], ""
+    while True:
+        longer = (
+            (head, text[-len(tail) - 1] + tail) if len(tail) < len(head) else (text[: len(head) + 1], tail)
+        )
+        if _columns("".join(longer)) >= width:
+            return f"{head.rstrip()}…{tail.lstrip()}"
+        head, tail = longer
 
 
 def name_labels(classes: Sequence[str], width: int) -> list[str]:

@@ -1,0 +1,80 @@
+"""Options that several commands share, so that they read and mean the same in each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neocog.errors import UsageError
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the networks whose names begin so, for the shell to complete."""
+    from neocog.catalog import list_models
+
+    return [name for name in list_models() if name.startswith(incomplete)]
+
+
+SOURCE_HELP = "Folder, table, shards, or the name of a data set such as digits, mnist or cifar10."
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N.", show_default="a GPU where there is one"),
+]
+DataDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where local copies of a named data set lie.")
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Images that go through the network at once.")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Network; neocog models lists them.",
+        show_default="the recipe's",
+        autocompletion=complete_model,
+    ),
+]
+RecipeName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Recipe; neocog recipes lists them.", show_default="quick")
+]
+WeightsName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TAG|FILE",
+        help="Weights to start from: default, a tag, or a file.",
+        show_default="the recipe's",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any field of the recipe, such as optimizer.lr=0.05. Repeatable."
+    ),
+]
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return `NAME=VALUE` texts as a mapping; a value is read as JSON where it is JSON, else it is a text.
+
+    Raises:
+        UsageError: a text without a name or without "=".
+    """
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(
+                f"--set {setting} has no value; write --set NAME=VALUE, such as --set optimizer.lr=0.05"
+            )
+        try:
+            changes[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[name.strip()] = None if value.strip().lower() == "none" else value
+    return changes

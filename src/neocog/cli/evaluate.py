@@ -1,0 +1,68 @@
+"""`neocog evaluate`: a model file measured on labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neocog.cli._options import SOURCE_HELP, BatchSize, DataDir, Device, Json
+from neocog.cli._output import print_json, printable, say
+from neocog.cli._progress import listening
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Model file, or a network's name for its published weights."),
+    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="SPLIT",
+            help="train, validation or test.",
+            show_default="test, else validation, else all images",
+        ),
+    ] = "auto",
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the classes' table as CSV.")
+    ] = None,
+    batch_size: BatchSize = 64,
+    data_dir: DataDir = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on labelled images.
+
+    Images are prepared as the model file says, and their classes must be the model's.
+
+    Examples:
+      neocog evaluate runs/photos/model.safetensors ./holiday
+      neocog evaluate runs/photos/model.safetensors ./holiday --json > holiday.json
+    """
+    from neocog import jobs
+
+    with listening() as listener:
+        measured = jobs.evaluate(
+            model,
+            source,
+            split=split,
+            data_dir=data_dir,
+            batch_size=batch_size,
+            device=device,
+            listener=listener,
+        )
+    if csv is not None:
+        measured.report.write_csv(csv)
+    if as_json:
+        print_json(
+            {"model": model, "data": source, "split": measured.split.name, **measured.report.to_dict()}
+        )
+        return
+    from neocog.cli._report import print_report
+
+    say(f"{'model':<18} {printable(model)} ({measured.model.card.model})")
+    say(f"{'data':<18} {printable(source)}, {measured.split.name} images")
+    print_report(measured.report)

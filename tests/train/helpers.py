@@ -1,0 +1,59 @@
+"""Small networks and batches for the tests of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from neocog.data.keys import epoch_order
+from neocog.data.loading import Batch
+from neocog.models._classifier import Classifier, ModelConfig
+
+
+class TinyNetwork(Classifier):
+    """Convolution, optional batch norm, optional dropout, head: all that training can disagree about."""
+
+    def __init__(self, *, norm: bool = False, dropout: float = 0.0, classes: int = 3) -> None:
+        super().__init__(ModelConfig(num_classes=classes))
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1, bias=not norm)
+        self.norm = nn.BatchNorm2d(8) if norm else nn.Identity()
+        self.drop = nn.Dropout(dropout)
+        self.fc = nn.Linear(8, classes)
+        self.num_features = 8
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.conv1(x)))
+
+    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
+        pooled = self.drop(features.mean((2, 3)))
+        return pooled if pre_logits else self.fc(pooled)
+
+
+class TensorBatches:
+    """Random images in the order of (seed, epoch), split into micro-batches numbered over all processes."""
+
+    def __init__(
+        self, images: int = 24, batch_size: int = 8, accumulate: int = 1, rank: int = 0, world_size: int = 1
+    ) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.images = torch.randn(images, 3, 6, 6, generator=generator)
+        self.targets = torch.randint(0, 3, (images,), generator=generator)
+        self.batch_size, self.accumulate, self.rank, self.world_size = batch_size, accumulate, rank, world_size
+        self.steps_per_epoch = images // batch_size
+        self.waited = 0.0
+
+    def steps(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        order = epoch_order(0, epoch, len(self.images))
+        for step in range(start, self.steps_per_epoch):
+            whole = order[step * self.batch_size : (step + 1) * self.batch_size]
+            micro = whole.chunk(self.accumulate * self.world_size)
+            mine = micro[self.rank * self.accumulate : (self.rank + 1) * self.accumulate]
+            yield [Batch(self.images[rows], self.targets[rows], rows) for rows in mine]
+
+
+def make_network(*, norm: bool = False, dropout: float = 0.0) -> TinyNetwork:
+    """Return the same network each time."""
+    torch.manual_seed(0)
+    return TinyNetwork(norm=norm, dropout=dropout)

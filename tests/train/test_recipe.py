@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from neocog.errors import UnknownNameError, UsageError
+from neocog.train.recipe import Recipe, field_names
+
+
+def test_an_override_sets_a_nested_field_and_leaves_the_original_alone() -> None:
+    recipe = Recipe()
+    changed = recipe.override({"optimizer.lr": 0.5, "epochs": 3})
+    assert (changed.optimizer.lr, changed.epochs) == (0.5, 3)
+    assert recipe.optimizer.lr == 0.1
+
+
+def test_an_unknown_field_names_the_near_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"optimizer\.lr"):
+        Recipe().override({"optimiser.lr": 0.5})
+
+
+@pytest.mark.parametrize("change", [{"optimizer.lr": -1}, {"epochs": 0}, {"precision": "fp8"}, {"batch_size": "x"}])
+def test_a_value_that_cannot_be_is_refused_with_its_name(change: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(change))):
+        Recipe().override(change)
+
+
+def test_edits_of_the_network_may_have_any_name_here() -> None:
+    assert Recipe().override({"edits.stem": "small"}).edits == {"stem": "small"}
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe().override({"schedule.milestones": [3, 5], "optimizer.betas": [0.8, 0.9]})
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_every_field_can_be_overridden_by_its_own_value() -> None:
+    recipe = Recipe()
+    for name in field_names(recipe):
+        value: object = recipe
+        for part in name.split("."):
+            value = getattr(value, part)
+        assert recipe.override({name: value}) == recipe

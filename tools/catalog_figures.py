@@ -1,0 +1,116 @@
+"""Count what the catalog says about each network of a family, and write it into the family's TOML file.
+
+    python tools/catalog_figures.py mobilenetv2            # print parameters and multiply-adds
+    python tools/catalog_figures.py mobilenetv2 --write    # and put them into the file's [models.*] tables
+    python tools/catalog_figures.py mobilenetv2 --weights  # print the weights that timm's installed configs name
+
+Networks are built on the meta device, so that the largest takes no memory. A multiply-add is what torch's own counter calls
+two FLOPs: convolutions and matrix products, without biases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import neocog.catalog
+from neocog.catalog import Weights
+
+CATALOG = Path(neocog.catalog.__file__).parent
+
+
+def count(module: ModuleType, name: str, image: tuple[int, int, int]) -> tuple[int, int]:
+    """Return the parameters and the multiply-adds of one network at an image of (C, H, W)."""
+    with torch.device("meta"):
+        network = module.NETWORK(module.CONFIGS[name]).eval()
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            network(torch.empty(1, *image))
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
+
+
+def write(path: Path, name: str, parameters: int, macs: int) -> None:
+    """Put the two figures into the table of `name`, whether or not it has them."""
+    text = path.read_text(encoding="utf-8")
+    header = f"[models.{name}]\n"
+    before, _, rest = text.partition(header)
+    table, bracket, after = re.match(r"(.*?)(^\[|\Z)(.*)", rest, re.DOTALL | re.MULTILINE).groups()
+    for key, value in (("macs", macs), ("parameters", parameters)):
+        line = f"{key} = {value}\n"
+        table, replaced = re.subn(rf"^{key} = .*\n", line, table, flags=re.MULTILINE)
+        table = table if replaced else line + table
+    path.write_text(before + header + table + bracket + after, encoding="utf-8")
+
+
+def timm_weights(name: str) -> list[str]:
+    """Return a TOML line for each set of weights that timm has of `name`, its default first."""
+    import timm
+
+    tags = [full.partition(".")[2] for full in timm.list_models(f"{name}.*", pretrained=True)]
+    try:
+        default = timm.get_pretrained_cfg(name).tag
+    except (RuntimeError, AttributeError):
+        return []
+    usual = {field.name: field.default for field in fields(Weights)}
+    lines = []
+    for tag in sorted(tags, key=lambda tag: (tag != default, tag)):
+        known = timm.get_pretrained_cfg(f"{name}.{tag}")
+        given: dict[str, Any] = {
+            "tag": tag,
+            "hub": known.hf_hub_id,
+            "num_classes": known.num_classes,
+            "size": known.input_size[-1],
+            "crop_pct": known.crop_pct,
+            "test_size": known.test_input_size[-1] if known.test_input_size else None,
+            "test_crop_pct": known.test_crop_pct,
+            "interpolation": known.interpolation,
+            "mean": tuple(known.mean),
+            "std": tuple(known.std),
+            "licence": known.license or "unknown",
+        }
+        given = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
+        lines.append("  { " + ", ".join(f"{key} = {toml(value)}" for key, value in given.items()) + " },")
+    return lines
+
+
+def toml(value: object) -> str:
+    """Return a value as TOML has it."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def main() -> None:
+    """Run the command that the module's docstring describes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("family", help="name of a TOML file in the catalog")
+    parser.add_argument("--write", action="store_true", help="put the counted figures into the file")
+    parser.add_argument("--weights", action="store_true", help="print what timm's installed configs name")
+    arguments = parser.parse_args()
+
+    path = CATALOG / f"{arguments.family}.toml"
+    family = tomllib.loads(path.read_text(encoding="utf-8"))
+    module = import_module(family["module"])
+    for name, table in family["models"].items():
+        image = tuple(table.get("input", family["input"]))
+        parameters, macs = count(module, name, image)
+        print(f"{name:32} {parameters:12,} parameters {macs:16,} multiply-adds at {image}")
+        if arguments.write:
+            write(path, name, parameters, macs)
+        if arguments.weights:
+            print("\n".join(["weights = [", *timm_weights(name), "]"]))
+    for name in sorted(set(module.CONFIGS) - set(family["models"])):
+        print(f"{name} is built by {family['module']} and missing from {path.name}")
+
+
+if __name__ == "__main__":
+    main()
