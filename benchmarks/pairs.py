@@ -77,4 +77,5 @@ def machine() -> str:
     from neocog.train.precision import computes_in_bf16
 
     bf16 = "bf16 in hardware" if computes_in_bf16("cpu") else "no bf16 in hardware"
-    return f"{processor()}, {available_cores()} cores, {bf16}, torch {torch.__version__}, Python {platform.python_version()}"
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{processor()}, {available_cores()} cores, {bf16}, {versions}"

@@ -14,11 +14,11 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import torch
+from neocog.data.loading import Batch
 from pairs import interleave, machine
 from torch.nn import functional as F
 
 from neocog import create_model
-from neocog.data.loading import Batch
 from neocog.train.fit import fit
 from neocog.train.precision import computes_in_bf16
 from neocog.train.recipe import Optimizer, Recipe
@@ -106,7 +106,8 @@ def main() -> None:
     batch = Batch(images, torch.randint(0, CLASSES, (options.batch,)), torch.arange(options.batch))
     print(f"{machine()}\n{options.name}, {options.size} pixels, batch {options.batch}, neocog in {precision}")
     ours = neocog_step(options.name, batch, precision)
-    for label, other in (("bare loop", bare_step(options.name, batch, precision)), ("timm", timm_step(options.name, batch))):
+    others = {"a bare loop": bare_step(options.name, batch, precision), "timm": timm_step(options.name, batch)}
+    for label, other in others.items():
         print(f"neocog against {label}: {interleave(ours, other, options.pairs)}", flush=True)
 
 

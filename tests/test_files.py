@@ -65,9 +65,7 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(
-        StorageError, match=r"cannot write .*a\.txt: no space left on device; free some space"
-    ):
+    with pytest.raises(StorageError, match=r"cannot write .*a\.txt: no space left on device; free some space"):
         write_text(tmp_path / "a.txt", "hello")
     assert os.listdir(tmp_path) == []
 

@@ -4,8 +4,8 @@
     python tools/catalog_figures.py mobilenetv2 --write    # and put them into the file's [models.*] tables
     python tools/catalog_figures.py mobilenetv2 --weights  # print the weights that timm's installed configs name
 
-Networks are built on the meta device, so that the largest takes no memory. A multiply-add is what torch's own counter calls
-two FLOPs: convolutions and matrix products, without biases.
+Networks are built on the meta device, so that the largest takes no memory. A multiply-add is what torch's own
+counter calls two FLOPs: convolutions and matrix products, without biases.
 """
 
 from __future__ import annotations

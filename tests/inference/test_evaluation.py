@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,9 +34,7 @@ def joined(batches: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(torch.cat([getattr(b, name) for b in batches]) for name in ("images", "targets", "indices"))
 
 
-def test_outputs_are_those_of_evaluation_mode_in_the_batches_order(
-    network: nn.Module, batches: list[Batch]
-) -> None:
+def test_outputs_are_those_of_evaluation_mode_in_the_batches_order(network: nn.Module, batches: list[Batch]) -> None:
     report, outputs = evaluate_network(network, batches, classes="abcd")
     images, targets, places = joined(batches)
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_every_module_gets_its_own_mode_back(network: nn.Module, batches: list[B
 
 
 def test_the_mode_comes_back_after_an_error_too(network: nn.Module, batches: list[Batch]) -> None:
-    batches[1].images = batches[1].images[:, :2]
+    batches[1] = replace(batches[1], images=batches[1].images[:, :2])
     with pytest.raises(RuntimeError):
         evaluate_network(network, batches, classes="abcd")
     assert network.training
@@ -86,17 +86,16 @@ def test_precision_is_that_of_the_forward_pass_and_logits_come_in_float32(
 
 
 def test_several_labels_are_measured_as_such(network: nn.Module, batches: list[Batch]) -> None:
-    for batch in batches:
-        batch.targets = torch.nn.functional.one_hot(batch.targets, 4).float()
+    batches = [replace(batch, targets=torch.nn.functional.one_hot(batch.targets, 4).float()) for batch in batches]
     report, outputs = evaluate_network(network, batches, classes="abcd", multi_label=True)
     assert outputs.targets.shape == (10, 4)
     assert report.mean_average_precision is not None
 
 
-def test_progress_counts_images(network: nn.Module, batches: list[Batch]) -> None:
-    heard: list[int] = []
-    evaluate_network(network, batches, classes="abcd", progress=heard.append)
-    assert heard == [4, 8, 10]
+def test_progress_counts_batches(network: nn.Module, batches: list[Batch]) -> None:
+    heard: list[tuple[int, int]] = []
+    evaluate_network(network, batches, classes="abcd", progress=lambda *both: heard.append(both))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_no_images_are_an_error(network: nn.Module) -> None:

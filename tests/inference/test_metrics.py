@@ -43,9 +43,7 @@ def test_top1_top5_loss_and_error_agree_with_scikit_learn(case: tuple[Tensor, Te
     probabilities = logits.double().softmax(1).numpy()
     assert report.images == 300
     assert report.top1 == pytest.approx(sklearn_metrics.accuracy_score(targets, logits.argmax(1)), abs=1e-12)
-    assert report.top5 == pytest.approx(
-        sklearn_metrics.top_k_accuracy_score(targets, probabilities, k=5), abs=1e-12
-    )
+    assert report.top5 == pytest.approx(sklearn_metrics.top_k_accuracy_score(targets, probabilities, k=5), abs=1e-12)
     assert report.loss == pytest.approx(sklearn_metrics.log_loss(targets, probabilities), rel=1e-6)
     assert report.error == pytest.approx(1 - top1(logits, targets), abs=1e-12)
     assert report.score == report.top1
@@ -102,7 +100,8 @@ def test_calibration_error_of_cases_counted_by_hand() -> None:
     assert calibration_error(sure, torch.tensor([True] * 4)) == 0
     assert calibration_error(sure, torch.tensor([False] * 4)) == 1
     assert calibration_error(torch.full((4,), 0.75), torch.tensor([True, True, True, False])) == 0
-    # Two bins: 0.9 and 0.9 of which one is right (0.4 too sure), 0.5 and 0.5 of which both are (0.5 too unsure).
+    # Two bins: 0.9 and 0.9 of which one is right (0.4 too sure), 0.5 and 0.5 of which both are (0.5 too
+    # unsure).
     mixed = calibration_error(torch.tensor([0.9, 0.9, 0.5, 0.5]), torch.tensor([True, False, True, True]))
     assert mixed == pytest.approx((2 * 0.4 + 2 * 0.5) / 4, abs=1e-6)
 
@@ -132,9 +131,7 @@ def test_several_labels_agree_with_scikit_learn(several: tuple[Tensor, Tensor]) 
         assert (line.precision, line.recall, line.f1, line.images) == pytest.approx(
             tuple(column[k] for column in expected)
         )
-    assert report.macro_f1 == pytest.approx(
-        sklearn_metrics.f1_score(targets, logits.sigmoid() >= 0.5, average="macro")
-    )
+    assert report.macro_f1 == pytest.approx(sklearn_metrics.f1_score(targets, logits.sigmoid() >= 0.5, average="macro"))
     assert report.loss == pytest.approx(
         np.mean([sklearn_metrics.log_loss(targets[:, k], logits[:, k].sigmoid()) for k in range(7)]), rel=1e-5
     )

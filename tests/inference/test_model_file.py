@@ -98,9 +98,7 @@ def test_a_full_disk_leaves_the_older_file(
     assert os.listdir(model_path.parent) == [model_path.name]
 
 
-def test_a_card_of_another_network_is_refused_when_saving(
-    tmp_path: Path, network: Classifier, card: Card
-) -> None:
+def test_a_card_of_another_network_is_refused_when_saving(tmp_path: Path, network: Classifier, card: Card) -> None:
     with pytest.raises(UsageError, match="the card describes"):
         save_model(tmp_path / "a.safetensors", network, card.model_copy(update={"edits": {}}))
     assert not (tmp_path / "a.safetensors").exists()
@@ -171,9 +169,7 @@ def test_missing_and_foreign_tensors_are_named(model_path: Path, network: Classi
     state["extra.weight"] = state.pop("conv_stem.weight")
     metadata = {"neocog": json.dumps(card.model_dump(mode="json"))}
     save_file(state, model_path, metadata)
-    with pytest.raises(
-        WeightsError, match=r"conv_stem\.weight is missing; extra\.weight is of another network"
-    ):
+    with pytest.raises(WeightsError, match=r"conv_stem\.weight is missing; extra\.weight is of another network"):
         load_model(model_path)
 
 
@@ -228,7 +224,5 @@ def test_loading_imports_neither_torchvision_nor_datasets_nor_scikit_learn(model
         "heavy = {'torchvision', 'datasets', 'sklearn', 'matplotlib', 'timm', 'pandas', 'pyarrow', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(model_path)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, str(model_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

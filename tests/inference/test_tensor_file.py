@@ -1,4 +1,4 @@
-"""Tensors come back bit for bit through the safetensors library itself, and what is wrong with a file is one line."""
+"""Tensors come back bit for bit through the safetensors library, and what is wrong with a file is one line."""
 
 from __future__ import annotations
 

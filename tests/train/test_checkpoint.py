@@ -6,11 +6,8 @@ import json
 import math
 import os
 import resource
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,8 +37,7 @@ def tensors() -> dict[str, Tensor]:
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
     return found.keys() == expected.keys() and all(
-        found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
-        for name, tensor in expected.items()
+        found[name].dtype == tensor.dtype and torch.equal(found[name], tensor) for name, tensor in expected.items()
     )
 
 
@@ -66,24 +62,23 @@ def test_what_is_read_stays_when_the_file_goes(tmp_path: Path, tensors: dict[str
     assert all(tensor.data_ptr() % 64 == 0 for tensor in found.values())
 
 
-def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
-    """A bit in an escaped character of the header may leave its meaning; then all is read as it was saved."""
+def test_a_flipped_bit_anywhere_is_noticed_or_harmless(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    """In every byte one bit is flipped; where the header still means the same, all is read as it was saved."""
     path = tmp_path / "a"
     small = {name: tensors[name] for name in ("step", "momentum", "flag")}
     save_checkpoint(path, small, {"step": 3, "lr": 0.5})
-    noticed = 0
-    bits = path.stat().st_size * 8
-    for bit in range(bits):
-        flip(path, bit)
+    size, noticed = path.stat().st_size, 0
+    for byte in range(size):
+        flip(path, 8 * byte + byte % 8)
+        found, meta = small, {"step": 3, "lr": 0.5}
         try:
             found, meta = load_checkpoint(path)
-            assert same(found, small)
-            assert meta == {"step": 3, "lr": 0.5}
-        except WeightsError as error:
-            assert str(path) in str(error)
+        except WeightsError:
             noticed += 1
-        flip(path, bit)
-    assert noticed > 0.99 * bits
+        assert same(found, small)
+        assert meta == {"step": 3, "lr": 0.5}
+        flip(path, 8 * byte + byte % 8)
+    assert noticed > 0.99 * size
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
@@ -157,7 +152,7 @@ def test_going_on_from_an_older_checkpoint_forgets_the_damaged_one(tmp_path: Pat
 def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {}, {"step": 1}).write_bytes(b"damaged")
-    with pytest.raises(TrainingError, match="every checkpoint in .* is damaged"):
+    with pytest.raises(TrainingError, match=r"every checkpoint in .* is damaged"):
         checkpoints.latest()
 
 
@@ -216,40 +211,40 @@ def test_at_least_one_must_be_kept(tmp_path: Path) -> None:
         Checkpoints(tmp_path, keep=0)
 
 
-def test_sigkill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
-    """One process saves without end; it is killed again and again, and what is found is always whole."""
-    script = (
-        "import sys, torch\n"
-        "from neocog.train.checkpoint import Checkpoints\n"
-        "checkpoints = Checkpoints(sys.argv[1])\n"
-        "found = checkpoints.latest()\n"
-        "assert found is None or not found.warnings, found.warnings\n"
-        "step = found.meta['step'] if found else 0\n"
-        "print(step, flush=True)\n"
-        "while True:\n"
-        "    step += 1\n"
-        "    tensors = {str(i): torch.full((100_000,), float(step)) for i in range(5)}\n"
-        "    checkpoints.save(step, tensors, {'step': step})\n"
-    )
-    directory = tmp_path / "checkpoints"
-    reached = 0
-    for attempt in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        started = int(process.stdout.readline())
-        assert started >= reached
-        time.sleep(0.05 + 0.037 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        found = Checkpoints(directory).latest()
-        assert found is not None
-        assert not found.warnings
+KILLED = """
+import os, signal, sys, time
+import torch
+from neocog.train.checkpoint import Checkpoints
+
+def save_without_end(checkpoints, step):
+    while True:
+        step += 1
+        checkpoints.save(step, {str(i): torch.full((100_000,), float(step)) for i in range(5)}, {"step":
+        step})
+
+checkpoints, reached = Checkpoints(sys.argv[1]), 0
+for attempt in range(10):
+    child = os.fork()
+    if child == 0:
+        save_without_end(checkpoints, reached)
+    time.sleep(0.05 + 0.0137 * attempt)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    found = checkpoints.latest()
+    if found is not None:
+        assert not found.warnings, found.warnings
+        assert found.meta["step"] >= reached
         reached = found.meta["step"]
+        assert len(found.tensors) == 5
         assert all(tensor.eq(reached).all() for tensor in found.tensors.values())
-    whole = [path for path in directory.iterdir() if not is_temporary(path)]
+print(reached)
+"""
+
+
+def test_sigkill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 0
+    whole = [path for path in tmp_path.iterdir() if not is_temporary(path)]
     assert 1 <= len(whole) <= 3
 
 
@@ -259,4 +254,3 @@ def test_metadata_is_readable_by_others(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a", {"w": torch.zeros(2)}, {"step": 4})
     with safe_open(tmp_path / "a", framework="pt") as file:
         assert json.loads(file.metadata()["meta"]) == {"step": 4}
-    shutil.rmtree(tmp_path)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import TensorBatches, make_network
+from neocog.data.loading import Batch
 from torch.nn import functional as F
 
-from neocog.data.loading import Batch
 from neocog.train.fit import fit
 from neocog.train.recipe import Average, Loss, Optimizer, Recipe, Schedule
 from neocog.train.state import State
@@ -134,7 +134,7 @@ def test_clipping_bounds_the_first_step() -> None:
     state = next(iter(fit(SupervisedTask(make_network()), TensorBatches(), recipe)))
     moved = [a - b for a, b in zip(state.task.network.parameters(), before.parameters(), strict=True)]
     total = torch.cat([tensor.flatten() for tensor in moved]).norm()
-    assert total == pytest.approx(0.1 * 1e-3, rel=1e-3)
+    assert total.item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
 
 
 class OverflowsOnce(SupervisedTask):
@@ -180,7 +180,8 @@ def test_the_average_equals_timm_s() -> None:
     recipe = PLAIN.model_copy(update={"average": Average(decay=0.9, warmup=False)})
     task = SupervisedTask(make_network(norm=True))
     theirs = ModelEmaV3(task.network, decay=0.9)
-    for state in fit(task, TensorBatches(), recipe):
+    states = fit(task, TensorBatches(), recipe)
+    for state in states:
         theirs.update(task.network)
     live = state.task.network.fc.weight.clone()
     with state.average.in_place():

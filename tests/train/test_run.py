@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -37,10 +38,7 @@ def test_a_new_run_says_what_it_is(tmp_path: Path) -> None:
 
 def test_without_a_place_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    runs = [
-        Run.create(None, name="my photos/../x-resnet18", recipe=RECIPE, facts={}).path.as_posix()
-        for _ in range(3)
-    ]
+    runs = [Run.create(None, name="my photos/../x-resnet18", recipe=RECIPE, facts={}).path.as_posix() for _ in range(3)]
     assert runs == [f"runs/my-photos-..-x-resnet18-{number}" for number in (1, 2, 3)]
 
 
@@ -55,9 +53,7 @@ def test_a_directory_with_other_things_is_refused_and_left_alone(tmp_path: Path)
 
 def test_a_directory_with_a_run_says_how_to_resume(tmp_path: Path) -> None:
     run = start(tmp_path / "my run")
-    with pytest.raises(
-        UsageError, match="already holds a run; go on with `neocog train --resume '.*my run'`"
-    ):
+    with pytest.raises(UsageError, match=r"already holds a run; go on with `neocog train --resume '.*my run'`"):
         start(tmp_path / "my run")
     assert run.resume_command == f"neocog train --resume '{tmp_path / 'my run'}'"
 
@@ -94,9 +90,7 @@ def test_opening_gives_the_same_run(tmp_path: Path) -> None:
         ('{"format": 99, "neocog": "9.1"}', TrainingError, r"neocog 9\.1, which is newer"),
     ],
 )
-def test_what_is_not_a_run_is_refused(
-    tmp_path: Path, content: str | None, kind: type[Exception], problem: str
-) -> None:
+def test_what_is_not_a_run_is_refused(tmp_path: Path, content: str | None, kind: type[Exception], problem: str) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(kind, match=problem):
@@ -114,7 +108,7 @@ def status(run: Run) -> dict[str, Any]:
 
 def test_the_status_follows_the_run(tmp_path: Path) -> None:
     run = start(tmp_path / "run")
-    with pytest.raises(TrainingError), run:
+    with pytest.raises(TrainingError), run:  # noqa: PT012
         assert status(run)["status"] == "running"
         raise TrainingError("the loss is not finite")
     assert (status(run)["status"], status(run)["reason"]) == ("stopped", "the loss is not finite")
@@ -175,15 +169,27 @@ def test_two_processes_cannot_train_into_one_run_and_a_kill_frees_it(tmp_path: P
         os.killpg(holder.pid, signal.SIGKILL)
 
 
-def test_the_lock_is_given_back_at_the_end(tmp_path: Path) -> None:
+def locked_elsewhere(run: Run) -> bool:
+    """Ask in another process, since a process never stands in its own way."""
+    child = os.fork()
+    if child == 0:
+        with (run.path / ".lock").open("a") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_the_lock_is_given_back_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     run = start(tmp_path / "run")
     with run:
-        pass
-    script = "import sys\nfrom neocog.train.run import Run\nwith Run.open(sys.argv[1]): print('mine')"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(run.path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "mine\n"
+        assert locked_elsewhere(run)
+    assert not locked_elsewhere(run)
+    with pytest.raises(KeyboardInterrupt), run:
+        raise KeyboardInterrupt
+    assert not locked_elsewhere(run)
 
 
 def scalars(folder: Path, name: str) -> dict[int, float]:
@@ -212,9 +218,7 @@ def test_metrics_reach_the_table_and_tensorboard_and_do_not_double_back(tmp_path
     assert scalars(run.path / "events", "top1") == {30: 0.5}
 
 
-def test_without_tensorboard_the_table_is_written_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_tensorboard_the_table_is_written_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neocog.train.run.find_spec", lambda name: None)
     with start(tmp_path / "run") as run:
         run.append_metrics({"step": 1, "loss": 0.5})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -54,5 +56,5 @@ def test_warm_up_then_cosine_equals_torch_s_sequence() -> None:
 
 def test_exponential_grows_geometrically() -> None:
     found = rates(Schedule(name="exponential", final=100.0))
-    ratios = [b / a for a, b in zip(found, found[1:], strict=False)]
+    ratios = [b / a for a, b in itertools.pairwise(found)]
     assert ratios == pytest.approx([100 ** (1 / (EPOCHS * STEPS))] * len(ratios))

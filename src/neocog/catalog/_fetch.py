@@ -68,7 +68,9 @@ def weights_at_hand(name: str, tag: str = "default", *, timeout: float = 3.0) ->
     if not describe(name).weights:
         return False
     weights = find_weights(name, tag)
-    return local_file(weights) is not None or (weights.hub is not None and _hub_answers(weights, timeout))
+    if local_file(weights) or weights.hub is None:
+        return local_file(weights) is not None
+    return _refusal(weights.hub, weights.file, timeout) is None
 
 
 def fetch_weights(weights: Weights) -> Path:
@@ -85,44 +87,60 @@ def fetch_weights(weights: Weights) -> Path:
             f"the weights {weights.tag!r} of {weights.model} are on no hub; "
             f"set {FOLDER_VARIABLE} to the folder that holds {weights.file}"
         )
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+    refusal = _refusal(weights.hub, weights.file, timeout=10)
+    if refusal is None:
+        from huggingface_hub import hf_hub_download
 
-    what_to_do = (
-        f"connect and try again, or put the file into a folder as {weights.model}.{weights.tag}.safetensors "
-        f"and set {FOLDER_VARIABLE} to that folder"
+        http_errors = _http_errors()
+        try:
+            return Path(hf_hub_download(weights.hub, weights.file, endpoint=_endpoint()))
+        except http_errors as error:
+            refusal = _one_line(error)
+    raise WeightsError(
+        f"cannot fetch {weights.hub}/{weights.file}: {refusal}; connect and try again, or put the file into a folder "
+        f"as {weights.model}.{weights.tag}.safetensors and set {FOLDER_VARIABLE} to that folder"
     )
-    try:
-        return Path(hf_hub_download(weights.hub, weights.file, endpoint=_endpoint()))
-    except HfHubHTTPError as error:
-        reason = f"the hub answered {error.response.status_code}"
-    except LocalEntryNotFoundError:  # what the client raises once it could not connect and its cache has no such file
-        reason = "the hub cannot be reached"
-    except (HTTPError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-    raise WeightsError(f"cannot fetch {weights.hub}/{weights.file}: {reason}; {what_to_do}")
 
 
-def _hub_answers(weights: Weights, timeout: float) -> bool:
-    """Ask the hub for the file's headers, in a thread because looking up a host name knows no time limit."""
-    from huggingface_hub import hf_hub_download
+def _refusal(hub: str, file: str, timeout: float) -> str | None:
+    """Ask the hub for the file's headers, and return why it cannot be had; None if it can.
 
-    answered = threading.Event()
+    In a thread, because looking up a host's name knows no time limit; and once, because the client's own download
+    tries for half a minute.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(hub, file, endpoint=_endpoint())
+    answers: list[str | None] = []
+    http_errors = _http_errors()
 
     def ask() -> None:
-        # Every way of not answering (no network, no such host, a refusal, offline mode) is an OSError of the client.
         try:
-            hf_hub_download(
-                weights.hub, weights.file, endpoint=_endpoint(), etag_timeout=timeout, dry_run=True
-            )
-        except OSError:
-            return
-        answered.set()
+            get_hf_file_metadata(url, timeout=timeout)
+        except http_errors as error:
+            answers.append(_one_line(error))
+        else:
+            answers.append(None)
 
     asker = threading.Thread(target=ask, daemon=True)
     asker.start()
     asker.join(timeout)
-    return answered.is_set()
+    return answers[0] if answers else f"no answer within {timeout:g} s"
+
+
+def _http_errors() -> tuple[type[Exception], ...]:
+    """Return what the hub's client raises where there is no network, no host, no answer, no file, or offline mode."""
+    from huggingface_hub import errors
+
+    # Its refusals are both; a broken connection is one of its HTTP library's, whose name changes between versions.
+    return (OSError, *errors.HfHubHTTPError.__bases__)
+
+
+def _one_line(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the hub answered {response.status_code}"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _endpoint() -> str | None:

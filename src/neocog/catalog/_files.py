@@ -16,9 +16,7 @@ from neocog.errors import UnknownNameError
 SortKey = Literal["name", "year", "parameters", "macs", "top1"]
 
 
-def list_models(
-    pattern: str | Sequence[str] = "*", *, weights: bool = False, sort: SortKey = "name"
-) -> list[str]:
+def list_models(pattern: str | Sequence[str] = "*", *, weights: bool = False, sort: SortKey = "name") -> list[str]:
     """Return the names of the networks that match `pattern`, or any of several.
 
     Args:
@@ -66,9 +64,7 @@ def _entries() -> dict[str, Entry]:
         for resource in files(__package__).iterdir()
         if resource.name.endswith(".toml")
     }
-    return {
-        entry.name: entry for family in sorted(tables) for entry in _read_family(family, tables[family])
-    }
+    return {entry.name: entry for family in sorted(tables) for entry in _read_family(family, tables[family])}
 
 
 def _read_family(family: str, table: dict[str, Any]) -> list[Entry]:

@@ -32,18 +32,14 @@ Exit codes:
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-app = typer.Typer(
-    context_settings=SETTINGS, epilog=EXIT_CODES, pretty_exceptions_enable=False, rich_markup_mode="rich"
-)
+app = typer.Typer(context_settings=SETTINGS, epilog=EXIT_CODES, pretty_exceptions_enable=False, rich_markup_mode="rich")
 recipes = typer.Typer(context_settings=SETTINGS)
 
 
 def unwrapped(function: Callable[..., object]) -> str:
     """Return a function's docstring as help: a paragraph becomes one line, to be wrapped; examples stay."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
-    return "\n\n".join(
-        paragraph if "\n  " in paragraph else paragraph.replace("\n", " ") for paragraph in paragraphs
-    )
+    return "\n\n".join(paragraph if "\n  " in paragraph else paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
 for group, panel, name, function in (
@@ -58,9 +54,7 @@ for group, panel, name, function in (
 ):
     group.command(name, help=unwrapped(function), rich_help_panel=panel)(function)
 
-recipes.callback(invoke_without_command=True, help=unwrapped(recipe_commands.list_all))(
-    recipe_commands.list_all
-)
+recipes.callback(invoke_without_command=True, help=unwrapped(recipe_commands.list_all))(recipe_commands.list_all)
 app.add_typer(recipes, name="recipes", rich_help_panel="Look")
 
 

@@ -33,7 +33,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno is not None:
         return explain_system(error), StorageError.exit_code
     kind = type(error).__name__
-    detail = one_line(f"{kind}: {error}" if str(error) else kind)
+    detail = shorten(one_line(f"{kind}: {error}" if str(error) else kind))
     return f"internal error: {detail}; please report it; {TRACEBACK_VARIABLE}=1 shows the traceback", INTERNAL
 
 
@@ -67,6 +67,11 @@ def ran_out_of_memory(error: Exception) -> bool:
         return True
     # PyTorch's allocator for the processor raises a bare RuntimeError.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def shorten(text: str, most: int = 300) -> str:
+    """Return `text`, or its beginning where it is longer than a person reads."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def one_line(text: str) -> str:

@@ -48,9 +48,7 @@ def core_quota() -> float | None:
 
 def free_memory_gib() -> float | None:
     """Return the memory that can be had, in GiB: the machine's, or what a container has left of its limit."""
-    found = [
-        line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")
-    ]
+    found = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
     if not found:
         return None
     free = int(found[0]) * 1024
@@ -74,9 +72,7 @@ def hub_state() -> str:
 
     def ask() -> None:
         try:
-            urllib.request.urlopen(
-                urllib.request.Request(address, method="HEAD"), timeout=HUB_SECONDS
-            ).close()
+            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=HUB_SECONDS).close()
         except urllib.error.HTTPError:
             pass  # a refusal is an answer
         except (OSError, ValueError):
@@ -107,9 +103,7 @@ def weights_here() -> list[str]:
     from neocog.catalog import describe, list_models, local_file
 
     return [
-        name
-        for name in list_models(weights=True)
-        if any(local_file(weights) for weights in describe(name).weights)
+        name for name in list_models(weights=True) if any(local_file(weights) for weights in describe(name).weights)
     ]
 
 

@@ -26,12 +26,8 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N.", show_default="a GPU where there is one"),
 ]
-DataDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where local copies of a named data set lie.")
-]
-BatchSize = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Images that go through the network at once.")
-]
+DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where local copies of a named data set lie.")]
+BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Images that go through the network at once.")]
 ModelName = Annotated[
     str | None,
     typer.Option(
@@ -54,9 +50,7 @@ WeightsName = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=VALUE", help="Any field of the recipe, such as optimizer.lr=0.05. Repeatable."
-    ),
+    typer.Option("--set", metavar="NAME=VALUE", help="Any field of the recipe, such as optimizer.lr=0.05. Repeatable."),
 ]
 
 
@@ -70,9 +64,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
-            raise UsageError(
-                f"--set {setting} has no value; write --set NAME=VALUE, such as --set optimizer.lr=0.05"
-            )
+            raise UsageError(f"--set {setting} has no value; write --set NAME=VALUE, such as --set optimizer.lr=0.05")
         try:
             changes[name.strip()] = json.loads(value)
         except json.JSONDecodeError:

@@ -58,9 +58,7 @@ class LineListener(Listener):
         rate = done / (now - self._began)
         left = f", {duration((self._total - done) / rate)} left" if rate else ""
         shown = "".join(f", {text}" for text in show_figures(figures))
-        self._print(
-            f"{self._what}: {done:,} of {self._total:,} {self._unit}, {rate:.1f} {self._unit}/s{left}{shown}"
-        )
+        self._print(f"{self._what}: {done:,} of {self._total:,} {self._unit}, {rate:.1f} {self._unit}/s{left}{shown}")
 
     def epoch(self, row: dict[str, float]) -> None:
         shown = [name for name in _EPOCH_COLUMNS if name in row]
@@ -96,9 +94,7 @@ class BarListener(LineListener):
         if self._bar is None or self._task is None:
             return
         rate = done / max(time.monotonic() - self._began, 1e-9)
-        self._bar.update(
-            self._task, completed=done, rate=f"{rate:.1f}", figures=" ".join(show_figures(figures))
-        )
+        self._bar.update(self._task, completed=done, rate=f"{rate:.1f}", figures=" ".join(show_figures(figures)))
 
     def end(self) -> None:
         self.close()
@@ -112,8 +108,7 @@ class BarListener(LineListener):
 def show_figures(figures: dict[str, float]) -> list[str]:
     """Return figures as short texts: top-1 as per cent, losses with three decimals."""
     return [
-        f"top-1 {percent(value, 1)}" if name == "top1" else f"{name} {value:.3f}"
-        for name, value in figures.items()
+        f"top-1 {percent(value, 1)}" if name == "top1" else f"{name} {value:.3f}" for name, value in figures.items()
     ]
 
 

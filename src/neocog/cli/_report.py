@@ -19,8 +19,7 @@ def headline(report: ClassificationReport) -> str:
         return f"{percent(report.mean_average_precision)} mean average precision on {report.images:,} images"
     low, high = report.interval95
     return (
-        f"{percent(report.top1)} of {report.images:,} images right "
-        f"(95 % interval {100 * low:.2f} to {percent(high)})"
+        f"{percent(report.top1)} of {report.images:,} images right (95 % interval {100 * low:.2f} to {percent(high)})"
     )
 
 

@@ -56,9 +56,7 @@ def print_demo(done: DemoResult) -> None:
     from neocog.cli._report import headline
 
     trained, report = done.trained, done.evaluation.report
-    right = sum(
-        answer.classes[:1] == (truth,) for answer, truth in zip(done.predictions, done.truths, strict=True)
-    )
+    right = sum(answer.classes[:1] == (truth,) for answer, truth in zip(done.predictions, done.truths, strict=True))
     network = done.evaluation.model.network
     parameters = sum(parameter.numel() for parameter in network.parameters())
     name = done.evaluation.model.card.model

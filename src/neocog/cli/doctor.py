@@ -71,13 +71,9 @@ def advise(found: dict[str, Any]) -> list[str]:
     if not found["gpus"]:
         lines.append(gpu_advice())
     if found["disk_free_gib"] < 2:
-        lines.append(
-            f"only {found['disk_free_gib']} GiB of disk are free; a run keeps two checkpoints and a model"
-        )
+        lines.append(f"only {found['disk_free_gib']} GiB of disk are free; a run keeps two checkpoints and a model")
     if (found["memory_free_gib"] or 4) < 4:
-        lines.append(
-            f"only {found['memory_free_gib']} GiB of memory are free; use smaller batches (--batch-size)"
-        )
+        lines.append(f"only {found['memory_free_gib']} GiB of memory are free; use smaller batches (--batch-size)")
     if found["shared_memory_gib"] is not None and found["shared_memory_gib"] < 0.5:
         lines.append(
             f"/dev/shm, through which workers hand over images, holds only {found['shared_memory_gib']} GiB; "
@@ -90,9 +86,7 @@ def advise(found: dict[str, Any]) -> list[str]:
         )
     faster = found["speed"]["convolution"]["bf16"] / found["speed"]["convolution"]["fp32"]
     if found["computes_in_bf16"] and faster < SLOW_FACTOR and not found["gpus"]:
-        lines.append(
-            f"bf16 runs at {faster:.1f} times float32's speed here; --set precision=fp32 may be as fast"
-        )
+        lines.append(f"bf16 runs at {faster:.1f} times float32's speed here; --set precision=fp32 may be as fast")
     unread = [kind for kind, can in found["decoders"].items() if kind in ("jpeg", "png") and not can]
     if unread:
         lines.append(f"Pillow cannot read {' and '.join(unread)}: pip install --force-reinstall pillow")
@@ -102,7 +96,5 @@ def advise(found: dict[str, Any]) -> list[str]:
 def gpu_advice() -> str:
     """Return what follows from there being no GPU that PyTorch can use."""
     if Path("/dev/nvidia0").exists():
-        return (
-            "there is an NVIDIA GPU that PyTorch cannot use: install its driver, or a PyTorch built for CUDA"
-        )
+        return "there is an NVIDIA GPU that PyTorch cannot use: install its driver, or a PyTorch built for CUDA"
     return "no GPU: fine-tuning MobileNetV2 and training small images go well on a CPU; large networks do not"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neocog.cli._options import SOURCE_HELP, BatchSize, DataDir, Device, Json
 from neocog.cli._output import print_json, printable, say
 from neocog.cli._progress import listening
+
+if TYPE_CHECKING:
+    from neocog.jobs import Evaluation
 
 
 def evaluate(
@@ -26,9 +29,7 @@ def evaluate(
             show_default="test, else validation, else all images",
         ),
     ] = "auto",
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the classes' table as CSV.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the classes' table as CSV.")] = None,
     batch_size: BatchSize = 64,
     data_dir: DataDir = None,
     device: Device = None,
@@ -54,15 +55,20 @@ def evaluate(
             device=device,
             listener=listener,
         )
-    if csv is not None:
-        measured.report.write_csv(csv)
+        for warning in measured.split.warnings:
+            listener.notice(warning)
     if as_json:
-        print_json(
-            {"model": model, "data": source, "split": measured.split.name, **measured.report.to_dict()}
-        )
-        return
+        print_json({"model": model, "data": measured.split.name, **measured.report.to_dict()})
+    else:
+        print_evaluation(model, measured)
+    if csv is not None:  # last, so that a disk which is full does not cost the person the figures
+        measured.report.write_csv(csv)
+
+
+def print_evaluation(model: str, measured: Evaluation) -> None:
+    """Print what was measured of what, then the report."""
     from neocog.cli._report import print_report
 
     say(f"{'model':<18} {printable(model)} ({measured.model.card.model})")
-    say(f"{'data':<18} {printable(source)}, {measured.split.name} images")
+    say(f"{'data':<18} {printable(measured.split.name)}")
     print_report(measured.report)

@@ -26,9 +26,7 @@ def models(
         ),
     ] = None,
     sort: Annotated[SortKey, typer.Option(help="Order; top1 has the best first.")] = "name",
-    weights: Annotated[
-        bool, typer.Option("--weights", help="Only those with trained weights; name them.")
-    ] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="Only those with trained weights; name them.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the networks, their sizes and published accuracy.

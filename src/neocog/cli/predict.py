@@ -28,9 +28,7 @@ def predict(
         typer.Argument(metavar="INPUT", help="Files, folders or globs; - reads names from standard input."),
     ],
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Names for each image.")] = 3,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write a row for each image as CSV.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row for each image as CSV.")] = None,
     batch_size: BatchSize = 32,
     device: Device = None,
     as_json: Json = False,
@@ -49,10 +47,6 @@ def predict(
 
     with listening() as listener:
         found = jobs.predict(model, inputs, top=top, batch_size=batch_size, device=device, listener=listener)
-    if csv is not None:
-        from neocog.inference.prediction import write_predictions_csv
-
-        write_predictions_csv(found, csv)
     if as_json:
         from neocog.inference.prediction import predictions_to_dicts
 
@@ -64,6 +58,10 @@ def predict(
         print(f"neocog: skipped: {printable(prediction.error or '')}", file=sys.stderr)
     if skipped:
         print(f"neocog: {len(skipped):,} of {len(found):,} images were skipped", file=sys.stderr)
+    if csv is not None:  # last, so that a disk which is full does not cost the person the answers
+        from neocog.inference.prediction import write_predictions_csv
+
+        write_predictions_csv(found, csv)
     return SKIPPED if skipped else 0
 
 

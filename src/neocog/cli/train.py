@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)
-    ] = None,
+    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
     model: ModelName = None,
     recipe: RecipeName = None,
     weights: WeightsName = None,
@@ -78,8 +76,7 @@ def train(
         refuse_beside_resume([name for name, value in given.items() if value is not None])
     elif source is None:
         raise UsageError(
-            "give SOURCE, a folder of images or the name of a data set, or --resume RUN; "
-            "see `neocog train --help`"
+            "give SOURCE, a folder of images or the name of a data set, or --resume RUN; see `neocog train --help`"
         )
 
     from neocog import jobs

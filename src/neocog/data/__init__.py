@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         Preprocessing,
         normalise,
         open_image,
-        preprocess,
         resize_image,
         to_uint8,
     )
@@ -50,7 +49,6 @@ __all__ = [
     "load_split",
     "normalise",
     "open_image",
-    "preprocess",
     "resize_image",
     "to_uint8",
 ]

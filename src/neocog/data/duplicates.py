@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
+
+import numpy as np
 
 from neocog.data.rows import encoded_image
 from neocog.data.table import Split
@@ -15,68 +17,89 @@ CHECKED = 200_000
 
 _TAIL = 4096  # bytes at the end of an encoded image, which all but name it
 
-_Mark = tuple[int, bytes]
+
+def fingerprints(splits: Sequence[Split]) -> list[np.ndarray]:
+    """Return a number for each image of each split `(N,)` that equal images share; 0 for one like no other.
+
+    An image of a size that no other image has is not read, of others only the last bytes are.
+    """
+    if sum(map(len, splits)) > CHECKED:
+        return [np.zeros(len(split), dtype=np.uint64) for split in splits]
+    sizes = [_sizes(split) for split in splits]
+    values, counts = np.unique(np.concatenate(sizes), return_counts=True)
+    repeated = values[(counts > 1) & (values > 0)]
+    return [_marks(split, each, np.isin(each, repeated)) for split, each in zip(splits, sizes, strict=True)]
 
 
-def shared_images(splits: Mapping[str, Split]) -> list[str]:
+def shared_images(splits: Mapping[str, Split], marks: Mapping[str, np.ndarray]) -> list[str]:
     """Return one line for each pair of splits that hold the same encoded images.
 
-    Sizes are compared first, then the last bytes of images whose size occurs in both splits, and in full
-    only those that agree in both.
+    Args:
+        splits: by the name to call them.
+        marks: the fingerprints of their images; those that agree are compared in full.
     """
-    if len(splits) < 2 or sum(map(len, splits.values())) > CHECKED:
-        return []
-    sizes = {name: list(_sizes(split)) for name, split in splits.items()}
     warnings = []
-    for (first, one), (second, other) in combinations(splits.items(), 2):
-        both = set(sizes[first]) & set(sizes[second])
-        ours, theirs = _marks(one, sizes[first], both), _marks(other, sizes[second], both)
+    for first, second in combinations(splits, 2):
+        common, ours, theirs = np.intersect1d(marks[first], marks[second], return_indices=True)
         shared = [
-            theirs[mark]
-            for mark in ours.keys() & theirs.keys()
-            if _read(one, ours[mark]) == _read(other, theirs[mark])
+            place
+            for mark, index, place in zip(common.tolist(), ours.tolist(), theirs.tolist(), strict=True)
+            if mark and _contents(splits[first], index) == _contents(splits[second], place)
         ]
         if shared:
             what, them = ("image is", "it") if len(shared) == 1 else ("images are", "them")
             warnings.append(
-                f"{len(shared)} {what} in both {first} and {second}, such as {other.source(min(shared))}; "
+                f"{len(shared)} {what} in both {first} and {second}, such as {splits[second].source(min(shared))}; "
                 f"remove {them} from one of the two"
             )
     return warnings
 
 
-def _sizes(split: Split) -> Iterator[int]:
-    """Yield the encoded size of every image in bytes; -1 for a file that is gone."""
+def _sizes(split: Split) -> np.ndarray:
+    """Return the encoded size of every image in bytes `(N,)`; -1 for a file that is gone."""
     import pyarrow.compute as pc
 
-    for batch in split.rows.with_format("arrow").iter(batch_size=1000):
-        if "size" in batch.column_names:
-            yield from batch["size"].to_pylist()
-            continue
-        lengths = pc.binary_length(pc.struct_field(batch["image"], "bytes")).to_pylist()
-        paths = pc.struct_field(batch["image"], "path").to_pylist()
-        for length, path in zip(lengths, paths, strict=True):
-            yield _file_size(path) if length is None else length
+    rows = split.rows.with_format("arrow")
+    if "size" in split.rows.column_names:
+        return np.asarray(rows["size"][:].to_numpy(), dtype=np.int64)
+    images = rows["image"][:]
+    lengths = pc.fill_null(pc.binary_length(pc.struct_field(images, "bytes")), -1)
+    sizes = np.array(lengths.to_numpy(), dtype=np.int64)
+    in_files = np.flatnonzero(sizes < 0)
+    if len(in_files):
+        paths = pc.struct_field(images, "path").to_pylist()
+        sizes[in_files] = [_file_size(paths[index]) for index in in_files.tolist()]
+    return sizes
 
 
-def _marks(split: Split, sizes: list[int], wanted: set[int]) -> dict[_Mark, int]:
-    """Return size and last bytes of the images of the wanted sizes, each with the index of its first image."""
-    marks: dict[_Mark, int] = {}
-    for index, (size, image) in enumerate(zip(sizes, split.encoded(), strict=True)):
-        if size in wanted and size > 0:
-            marks.setdefault((size, _last_bytes(image)), index)
+def _marks(split: Split, sizes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return a digest of size and last bytes as a number for each of the wanted images, 0 for the others."""
+    import pyarrow.compute as pc
+
+    rows = split.rows.with_format("arrow")
+    images = rows["image"][:]
+    contents, paths = pc.struct_field(images, "bytes"), pc.struct_field(images, "path").to_pylist()
+    in_table = contents.is_valid().to_numpy()
+    ends = rows["offset"][:].to_numpy() + sizes if "offset" in split.rows.column_names else sizes
+    marks = np.zeros(len(split), dtype=np.uint64)
+    for index in np.flatnonzero(wanted).tolist():
+        size = int(sizes[index])
+        if in_table[index]:
+            tail: bytes | memoryview = memoryview(contents[index].as_buffer())[-_TAIL:]
+        else:
+            tail = _last_bytes(paths[index], int(ends[index]), min(size, _TAIL))
+        digest = hashlib.blake2b(tail, digest_size=8, salt=size.to_bytes(16, "little")).digest()
+        marks[index] = int.from_bytes(digest, "little")
     return marks
 
 
-def _last_bytes(image: bytes | Path) -> bytes:
-    if isinstance(image, bytes):
-        return image[-_TAIL:]
-    with open(image, "rb", buffering=0) as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-        return file.read(_TAIL)
+def _last_bytes(path: str, end: int, count: int) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        file.seek(end - count)
+        return file.read(count)
 
 
-def _read(split: Split, index: int) -> bytes:
+def _contents(split: Split, index: int) -> bytes:
     image = encoded_image(split.rows[index])
     return image if isinstance(image, bytes) else image.read_bytes()
 

@@ -87,9 +87,7 @@ def list_directory(directory: str | Path) -> list[os.DirEntry[str]]:
             visible = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _JUNK]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(
-            f"{directory}: the folder cannot be read ({reason}); check its permissions"
-        ) from error
+        raise DataError(f"{directory}: the folder cannot be read ({reason}); check its permissions") from error
     return sorted(visible, key=lambda entry: entry.name)
 
 

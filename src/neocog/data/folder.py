@@ -44,11 +44,11 @@ def read_folder(root: str | Path, *, keep_empty: bool = False) -> Tables:
     }
     classes = sort_classes(name for by_class in found.values() for name in by_class)
     for split, by_class in found.items():
-        paths = [path for name in classes for path in by_class.get(name, ())]
-        labels = [label for label, name in enumerate(classes) for _ in by_class.get(name, ())]
-        if not paths:
-            raise DataError(f"{root}: no images in its class directories; check that it is the right folder")
         name = root if split == "all" else f"{root}/{split}"
+        paths = [path for each in classes for path in by_class.get(each, ())]
+        labels = [label for label, each in enumerate(classes) for _ in by_class.get(each, ())]
+        if not paths:
+            raise DataError(f"{name}: no images in its class directories; check that it is the right folder")
         tables.splits[split] = Split(make_rows(image_structs(paths), labels, classes), classes, name)
         tables.keys[split] = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     tables.warnings += skipped.warnings(root)
@@ -96,15 +96,14 @@ def _holds(directory: str) -> str:
     return "directories" if any(entry.is_dir() for entry in entries) else "nothing"
 
 
-def _read_classes(
-    directory: str, warnings: list[str], skipped: Skipped, keep_empty: bool
-) -> dict[str, Sequence[str]]:
+def _read_classes(directory: str, warnings: list[str], skipped: Skipped, keep_empty: bool) -> dict[str, Sequence[str]]:
     """Return the sound images of each class directory."""
     entries = list_directory(directory)
     strays = [e for e in entries if not e.is_dir() and os.path.splitext(e.name)[1].lower() in SUFFIXES]
     if strays:
+        images = "image" if len(strays) == 1 else "images"
         warnings.append(
-            f"{directory}: {len(strays)} left out because in no class directory, such as {strays[0].name}"
+            f"{directory}: {len(strays)} {images} left out because in no class directory, such as {strays[0].name}"
         )
     found: dict[str, Sequence[str]] = {}
     for entry in entries:
@@ -114,9 +113,7 @@ def _read_classes(
         paths = sound_images(entry.path, unusable)
         skipped.extend(unusable)
         if not paths and unusable.spoilt and not keep_empty:
-            raise DataError(
-                f"{entry.path}: none of its files can be used, such as {unusable.spoilt}; replace or remove them"
-            )
+            raise DataError(f"{entry.path}: none of its files can be used ({unusable.spoilt}); replace or remove them")
         if not paths:
             left_out = "" if keep_empty else ", so there is no such class"
             warnings.append(f"{entry.path}: the class directory is empty{left_out}")

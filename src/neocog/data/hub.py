@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neocog.data.rows import group_by_split, listed, relabelled, sort_classes, split_of
+import numpy as np
+
+from neocog.data.rows import group_by_split, label_indices, listed, relabelled, sort_classes, split_of
 from neocog.data.table import Split, Tables
 from neocog.errors import DataError
 
@@ -32,13 +34,14 @@ def read_parquet(paths: Sequence[Path], name: str) -> Tables:
     from datasets.exceptions import DatasetsError
 
     groups = {split: [str(path) for path in files] for split, files in group_by_split(paths).items()}
+    undivided = list(groups) == ["all"]  # a name that `datasets` keeps for itself
     try:
         with _quiet():
-            tables = load_dataset("parquet", data_files=groups)
+            tables = load_dataset("parquet", data_files={"train": groups["all"]} if undivided else groups)
     except (OSError, ValueError, DatasetsError) as error:
         cause = " ".join(str(error.__cause__ or error).split())
         raise DataError(f"{name}: the parquet files cannot be read ({cause}); copy them again") from error
-    return _read(tables, name)
+    return _read({"all": tables["train"]} if undivided else tables, name)
 
 
 def read_hub(name: str, hub_name: str | None = None) -> Tables:
@@ -60,8 +63,8 @@ def read_hub(name: str, hub_name: str | None = None) -> Tables:
     except (OSError, ValueError, DatasetsError) as error:
         cause = " ".join(str(error).split()).rstrip(".")
         raise DataError(
-            f"{name}: {hub_id} cannot be fetched from the Hugging Face hub ({cause}); check name and network, or give "
-            "the folder of a local copy (--data-dir)"
+            f"{name}: {hub_id} cannot be fetched from the Hugging Face hub ({cause}); check its name "
+            "and the network, or give the folder of a local copy (--data-dir)"
         ) from error
     return _read(tables, name)
 
@@ -79,9 +82,7 @@ def _read(tables: Mapping[Any, Dataset], name: str) -> Tables:
         else:
             parts[split] = _standard(rows, f"{name}/{key}", found.warnings)
     if not parts:
-        raise DataError(
-            f"{name}: none of its splits ({listed([str(key) for key in tables])}) is called train or test"
-        )
+        raise DataError(f"{name}: none of its splits ({listed([str(key) for key in tables])}) is called train or test")
     parts = {split: rows for split, rows in parts.items() if len(rows)}
     if not parts:
         raise DataError(f"{name}: it holds no labelled images")
@@ -93,6 +94,8 @@ def _read(tables: Mapping[Any, Dataset], name: str) -> Tables:
 
 def _standard(rows: Dataset, name: str, warnings: list[str]) -> Dataset:
     """Return a table of the columns "image", not decoded, and "label", without rows that have no label."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     from datasets import Image
 
     image, label = _image_column(rows, name), _label_column(rows, name)
@@ -102,10 +105,13 @@ def _standard(rows: Dataset, name: str, warnings: list[str]) -> Dataset:
     if label != "label":
         rows = rows.rename_column(label, "label")
     rows = rows.cast_column("image", Image(decode=False))
-    labelled = [index for index, value in enumerate(rows["label"]) if value is not None and value != -1]
-    if len(labelled) < len(rows):
-        warnings.append(f"{name}: {len(rows) - len(labelled)} of {len(rows)} images have no label; not used")
-        rows = rows.select(labelled)
+    labels = rows.with_format("arrow")["label"][:]
+    labelled = labels.is_valid().to_numpy()
+    if pa.types.is_integer(labels.type):
+        labelled &= pc.fill_null(pc.not_equal(labels, -1), False).to_numpy()
+    if not labelled.all():
+        warnings.append(f"{name}: {(~labelled).sum()} of {len(rows)} images have no label; not used")
+        rows = rows.select(np.flatnonzero(labelled))
     return rows
 
 
@@ -121,8 +127,8 @@ def _image_column(rows: Dataset, name: str) -> str:
     typed = typed or [column for column, feature in rows.features.items() if is_encoded(feature)]
     if not typed:
         raise DataError(
-            f"{name}: there is no image column among {listed(rows.column_names)}; store encoded images (JPEG, PNG) as "
-            "bytes"
+            f"{name}: there is no image column among {listed(rows.column_names)}; store encoded "
+            "images (JPEG, PNG) as bytes"
         )
     return next((column for column in _IMAGES if column in typed), typed[0])
 
@@ -159,10 +165,8 @@ def _label_indices(parts: dict[str, Dataset]) -> tuple[bool, tuple[str, ...], di
         return multi_label, tuple(inner.names), parts
     named = {split: _label_names(rows) for split, rows in parts.items()}
     classes = sort_classes(name for rows in named.values() for names in rows for name in names)
-    place = {name: index for index, name in enumerate(classes)}
     for split, names in named.items():
-        several = [[place[name] for name in each] for each in names]
-        labels = several if multi_label else [each[0] for each in several]
+        labels = label_indices(names, classes, multi_label)
         parts[split] = relabelled(parts[split], labels, classes, multi_label)
     return multi_label, classes, parts
 

@@ -33,9 +33,7 @@ class Stream(IntEnum):
 @overload
 def hash_key(seed: int, epoch: int, index: int, copy: int = 0, stream: int = Stream.AUGMENT) -> int: ...
 @overload
-def hash_key(
-    seed: int, epoch: int, index: Tensor, copy: int | Tensor = 0, stream: int = Stream.AUGMENT
-) -> Tensor: ...
+def hash_key(seed: int, epoch: int, index: Tensor, copy: int | Tensor = 0, stream: int = Stream.AUGMENT) -> Tensor: ...
 def hash_key(
     seed: int, epoch: int, index: int | Tensor, copy: int | Tensor = 0, stream: int = Stream.AUGMENT
 ) -> int | Tensor:
@@ -53,7 +51,7 @@ def hash_key(
     """
     key: int | Tensor = 0
     for part in (seed, epoch, int(stream), copy, index):
-        key = _mix(_wrap(key + _signed(_GAMMA) + part))
+        key = _mix(_wrap(_wrap(key + _signed(_GAMMA)) + _wrap(part)))
     return key
 
 

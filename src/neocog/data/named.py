@@ -62,7 +62,7 @@ def read_named(name: str) -> Tables:
 
 
 def _digits() -> Tables:
-    """Return scikit-learn's digits as grey PNG, a stratified fifth of them as the test split, always the same."""
+    """Return scikit-learn's digits as grey PNG; the test split is a stratified fifth, always the same."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -36,6 +36,8 @@ _DAMAGE = (
 )
 """What Pillow's decoders raise on damaged bytes: whatever the damage happens to lead to."""
 
+_Source = str | Path | bytes | BinaryIO | Image.Image
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -135,9 +137,7 @@ def resize_image(image: Image.Image, preprocessing: Preprocessing) -> Image.Imag
     return _crop(image, width, height)
 
 
-def open_image(
-    source: str | Path | bytes | BinaryIO | Image.Image, channels: int = 3, *, name: str | None = None
-) -> Image.Image:
+def open_image(source: _Source, channels: int = 3, *, name: str | None = None) -> Image.Image:
     """Decode an image upright into RGB (`channels=3`) or grey (`channels=1`), eight bits a channel.
 
     EXIF rotation is applied. CMYK, palettes and grey are converted; transparency is laid on white. 16-bit
@@ -154,32 +154,39 @@ def open_image(
         DataError: the file is missing, unreadable, empty, damaged, not an image of `FORMATS`, or has more
             than `MAX_PIXELS` pixels.
     """
-    if isinstance(source, Image.Image):
-        return _recolour(_upright(source), channels)
     name = name or _name(source)
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        if isinstance(source, Image.Image):
+            return _decode(source, channels)
         # Pillow warns at half the size that it refuses; the warning would be printed amid a user's results.
-        with warnings.catch_warnings(action="ignore"), Image.open(stream, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(_stream(source), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            image.load()
-            return _recolour(_upright(image), channels)
+            return _decode(image, channels)
     except Image.DecompressionBombError as error:
         raise DataError(
             f"{name}: too large to decode safely (at most {MAX_PIXELS:,} pixels are); make it smaller"
         ) from error
     except _DAMAGE as error:
-        raise DataError(f"{name}: {_reason(error, stream)}") from error
+        raise DataError(f"{name}: {_reason(error, source)}") from error
 
 
-def _name(source: str | Path | bytes | BinaryIO) -> str:
+def _decode(image: Image.Image, channels: int) -> Image.Image:
+    image.load()  # which turns a TIFF by itself and then forgets its orientation
+    return _recolour(_upright(image), channels)
+
+
+def _stream(source: str | Path | bytes | BinaryIO) -> str | Path | BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _name(source: _Source) -> str:
     if isinstance(source, str | Path):
         return str(source)
-    return str(getattr(source, "name", "an image given as bytes"))
+    return str(getattr(source, "filename", "") or getattr(source, "name", "") or "the image given")
 
 
-def _reason(error: Exception, stream: str | Path | BinaryIO) -> str:
+def _reason(error: Exception, source: _Source) -> str:
     """Return what is wrong with an image that could not be decoded, and what to do."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file; check the path"
@@ -188,17 +195,17 @@ def _reason(error: Exception, stream: str | Path | BinaryIO) -> str:
     if isinstance(error, IsADirectoryError):
         return "is a folder, not an image; name the files in it"
     if isinstance(error, UnidentifiedImageError):
-        if _is_empty(stream):
+        if _is_empty(source):
             return "the file is empty; replace or remove it"
         return f"not an image of a readable kind ({', '.join(FORMATS)}); remove it"
     detail = " ".join(str(error).split()) or type(error).__name__
     return f"the image is damaged ({detail}); replace or remove it"
 
 
-def _is_empty(stream: str | Path | BinaryIO) -> bool:
-    if isinstance(stream, str | Path):
-        return Path(stream).stat().st_size == 0
-    return not (stream.seekable() and stream.seek(0, io.SEEK_END))
+def _is_empty(source: _Source) -> bool:
+    if isinstance(source, str | Path):
+        return Path(source).stat().st_size == 0
+    return source == b"" or (isinstance(source, io.IOBase) and source.seek(0, io.SEEK_END) == 0)
 
 
 def _upright(image: Image.Image) -> Image.Image:

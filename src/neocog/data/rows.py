@@ -38,10 +38,7 @@ def make_rows(
     from datasets import List as ListFeature
 
     label = ClassLabel(names=list(classes))
-    kinds = {
-        name: Value("string" if pa.types.is_string(column.type) else "int64")
-        for name, column in columns.items()
-    }
+    kinds = {name: Value("string" if pa.types.is_string(column.type) else "int64") for name, column in columns.items()}
     features = Features(
         {"image": ImageFeature(decode=False), "label": ListFeature(label) if multi_label else label, **kinds}
     )
@@ -97,8 +94,17 @@ def listed(names: Sequence[str], count: int = 5) -> str:
     return f"{shown}, ... ({len(names)} in all)" if len(names) > count else shown
 
 
+def label_indices(
+    names: Iterable[Sequence[str]], classes: Sequence[str], multi_label: bool
+) -> list[int] | list[list[int]]:
+    """Return the labels of images, an index each or a list of them, from the class names of each image."""
+    place = {name: index for index, name in enumerate(classes)}
+    several = [[place[name] for name in each] for each in names]
+    return several if multi_label else [indices[0] for indices in several]
+
+
 def sort_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Return each class name once: in the order of numbers if all are numbers, else in that of their letters."""
+    """Return each class name once: in numerical order if all are numbers, else alphabetically."""
     unique = set(names)
     numbers = all(name.isascii() and name.isdigit() for name in unique)
     return tuple(sorted(unique, key=lambda name: (int(name), name) if numbers else (0, name)))

@@ -1,9 +1,9 @@
 """webdataset shards: tar files in which the members of one sample share a name up to its first dot.
 
-`000123.jpg` is an image, and `000123.cls` its class, as a number or a name; or `000123.json` holds it under "label",
-"cls", "class" or "class_name", or a list of classes under "labels". Numbers are named by the lines of a
-`classes.txt` beside the shards, where there is one. Shards are indexed, not unpacked: an image is read from its
-place in the tar file, for which the shard must not be compressed.
+`000123.jpg` is an image, and `000123.cls` its class, as a number or a name; or `000123.json` holds it
+under "label", "cls", "class" or "class_name", or a list of classes under "labels". Numbers are named by
+the lines of a `classes.txt` beside the shards, where there is one. Shards are indexed, not unpacked: an
+image is read from its place in the tar file, for which the shard must not be compressed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import posixpath
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from neocog.data.files import SUFFIXES, Skipped, problem_of
-from neocog.data.rows import group_by_split, image_structs, make_rows, sort_classes
+from neocog.data.rows import group_by_split, image_structs, label_indices, make_rows, sort_classes
 from neocog.data.table import Split, Tables
 from neocog.errors import DataError
 
@@ -31,7 +30,6 @@ class _Sample:
     """One sample: where its image lies, and its classes once a member has told them."""
 
     shard: str
-    key: str
     member: str = ""
     offset: int = 0
     size: int = 0
@@ -59,9 +57,9 @@ def read_shards(paths: Sequence[Path], name: str) -> Tables:
     tables = Tables(name, {}, warnings=skipped.warnings(name))
     for split, chosen in samples.items():
         if chosen:
-            tables.splits[split] = _table(chosen, classes, multi_label, name if split == "all" else
-            f"{name}/{split}") tables.keys[split] = [f"{Path(sample.shard).name}/{sample.member}" for sample
-            in chosen]
+            called = name if split == "all" else f"{name}/{split}"
+            tables.splits[split] = _table(chosen, classes, multi_label, called)
+            tables.keys[split] = [f"{Path(sample.shard).name}/{sample.member}" for sample in chosen]
     return tables
 
 
@@ -74,8 +72,8 @@ def _index(shard: Path, skipped: Skipped) -> list[_Sample]:
                 folder, _, base = member.name.rpartition("/")
                 stem, _, suffixes = base.partition(".")
                 if member.isfile() and stem:
-                    sample = samples.setdefault(posixpath.join(folder, stem), _Sample(str(shard),
-                    member.name)) _take(sample, member, "." + suffixes.lower(), contents, skipped)
+                    sample = samples.setdefault(f"{folder}/{stem}", _Sample(str(shard)))
+                    _take(sample, member, "." + suffixes.lower(), contents, skipped)
     except tarfile.TarError as error:
         raise DataError(
             f"{shard}: not a whole, uncompressed tar file ({error}); copy it again, or repack it without compression"
@@ -86,15 +84,13 @@ def _index(shard: Path, skipped: Skipped) -> list[_Sample]:
     for sample in with_image:
         if sample.classes is None:
             raise DataError(
-                f"{shard}/{sample.member}: has no class; add a .cls member of the same name, or a .json one with "
-                '"label"'
+                f"{shard}/{sample.member}: has no class; add a .cls member of the same name, or "
+                'a .json one with "label"'
             )
     return with_image
 
 
-def _take(
-    sample: _Sample, member: tarfile.TarInfo, suffix: str, contents: BinaryIO, skipped: Skipped
-) -> None:
+def _take(sample: _Sample, member: tarfile.TarInfo, suffix: str, contents: BinaryIO, skipped: Skipped) -> None:
     """Add what one member of a shard says to its sample."""
 
     def read(start: int, count: int) -> bytes:
@@ -107,9 +103,7 @@ def _take(
     where = f"{sample.shard}/{member.name}"
     if os.path.splitext(suffix)[1] in SUFFIXES or suffix in SUFFIXES:
         tail = read(max(0, member.size - 64), min(64, member.size))
-        problem = problem_of(
-            read(0, min(64, member.size)), tail, member.size, lambda: io.BytesIO(everything())
-        )
+        problem = problem_of(read(0, min(64, member.size)), tail, member.size, lambda: io.BytesIO(everything()))
         if problem:
             skipped.add(problem, where)
         else:
@@ -151,11 +145,9 @@ def _name_classes(samples: Sequence[_Sample], names: Path) -> None:
 def _table(samples: Sequence[_Sample], classes: tuple[str, ...], multi_label: bool, name: str) -> Split:
     import pyarrow as pa
 
-    place = {each: index for index, each in enumerate(classes)}
-    several = [[place[each] for each in sample.classes or ()] for sample in samples]
     rows = make_rows(
         image_structs([sample.shard for sample in samples]),
-        several if multi_label else [indices[0] for indices in several],
+        label_indices([sample.classes or [] for sample in samples], classes, multi_label),
         classes,
         multi_label,
         member=pa.array([sample.member for sample in samples], pa.string()),

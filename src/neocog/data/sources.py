@@ -6,13 +6,16 @@ A source is the name of a known set ("cifar10"), a folder of classes, a folder o
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from neocog.data.duplicates import shared_images
+from neocog.data.duplicates import fingerprints, shared_images
 from neocog.data.files import SUFFIXES, list_directory
 from neocog.data.folder import read_folder
 from neocog.data.hub import read_hub, read_parquet
@@ -42,36 +45,29 @@ def load_data(
         seed: decides which ones.
 
     Raises:
-        DataError: there are no images, no classes, only one class, a class in another split that training
-        lacks, or
-            no such source.
+        DataError: there is no such source, it has no images or one class only, another split has a class that
+            training lacks, or a class is too small to hold anything out.
     """
+    if not 0 <= validation < 1:
+        raise UsageError(f"validation must be a share of the training images below 1, not {validation}")
     tables = read_source(source, data_dir=data_dir)
     parts, warnings = dict(tables.splits), list(tables.warnings)
     train = parts.pop("train", None) or parts.pop("all", None)
     if train is None:
-        raise DataError(
-            f"{tables.name}: there is no training split, only {' and '.join(parts)}; add one, or use it to evaluate"
-        )
+        have = " and ".join(parts)
+        raise DataError(f"{tables.name}: there is no training split, only {have}; add one, or use it to evaluate")
     _check_classes(train, parts, warnings)
-    held = parts.get("validation")
-    if held is None and validation > 0:
-        if validation >= 1:
-            raise UsageError(f"validation must be a share below 1, not {validation}")
+    found = {"train": train, **parts}
+    marks = dict(zip(found, fingerprints(list(found.values())), strict=True))
+    if "validation" not in found and validation > 0:
         keys = tables.keys.get("train") or tables.keys.get("all") or [str(row) for row in range(len(train))]
-        kept, held_out = hold_out(train.targets(), keys, validation, seed)
-        if not len(held_out):
-            raise DataError(
-                f"{train.name}: too few images to hold out a validation split; give a class two images or more"
-            )
-        train, held = train.select(kept), train.select(held_out, f"{tables.name}/validation")
-    test = parts.get("test")
-    named = {"train": train, "validation": held, "test": test}
-    warnings += [
-        f"{tables.name}: {line}"
-        for line in shared_images({name: split for name, split in named.items() if split is not None})
-    ]
-    return Splits(train, held, test, tables.name, tuple(warnings))
+        kept, held = hold_out(train.targets(), keys, validation, seed)
+        if not len(held):
+            raise DataError(f"{train.name}: too few images to hold out a validation split; add some to each class")
+        found |= {"train": train.select(kept), "validation": train.select(held, f"{tables.name}/validation")}
+        marks |= {"train": marks["train"][kept], "validation": marks["train"][held]}
+    warnings += [f"{tables.name}: {line}" for line in shared_images(found, marks)]
+    return Splits(found["train"], found.get("validation"), found.get("test"), tables.name, tuple(warnings))
 
 
 def load_split(
@@ -102,14 +98,10 @@ def load_split(
         raise DataError(f"{tables.name}: there is {asked}, only {have}; name one of these (--split)")
     if classes is not None:
         found = found.with_classes(classes)
-    return Split(
-        found.rows, found.classes, found.name, found.multi_label, warnings=tuple(tables.warnings)
-    )
+    return replace(found, warnings=tuple(tables.warnings))
 
 
-def read_source(
-    source: str | Path, *, data_dir: str | Path | None = None, keep_empty: bool = False
-) -> Tables:
+def read_source(source: str | Path, *, data_dir: str | Path | None = None, keep_empty: bool = False) -> Tables:
     """Read whatever `source` names, with the splits it comes with.
 
     Args:
@@ -125,13 +117,12 @@ def read_source(
     path = Path(text).expanduser()
     if data_dir is not None:
         if not known and not (on_hub and not path.exists()):
-            raise UsageError(f"data_dir says where the copy of a named set is, but {text} is a path; give one of them")
+            raise UsageError(f"data_dir says where the copy of a named set is, but {text} is a path; give one")
         return _local_copy(text, Path(data_dir).expanduser(), keep_empty)
     if known:
         tables = read_named(text)
         if path.exists():
-            tables.warnings.append(f"{text} is the known data set; write ./{text} for the folder of that
-            name")
+            tables.warnings.append(f"{text} is the known data set; write ./{text} for the folder of that name")
         return tables
     if path.exists():
         return read_path(path, keep_empty=keep_empty)
@@ -158,9 +149,7 @@ def read_path(path: Path, *, keep_empty: bool = False) -> Tables:
         return read_shards([path], name)
     if suffix in SUFFIXES:
         raise DataError(f"{name}: one image is no data set; name the folder that holds a directory for each class")
-    raise DataError(
-        f"{name}: not a data set; give a folder, or a .csv, .parquet or .tar file, and unpack other archives first"
-    )
+    raise DataError(f"{name}: not a data set; give a folder or a .csv, .parquet or .tar file (unpack other archives)")
 
 
 def _read_directory(path: Path, keep_empty: bool) -> Tables:
@@ -176,10 +165,16 @@ def _read_directory(path: Path, keep_empty: bool) -> Tables:
         return read_csv({split: each for split, each in lists.items() if each.is_file()}, name)
     folders = [path, *(Path(entry.path) for entry in entries if entry.is_dir())]
     for suffix, read in ((".parquet", read_parquet), (".tar", read_shards)):
-        found = [each for folder in folders for each in folder.glob(f"*{suffix}")]
+        found = [each for folder in folders if _shows(folder, suffix) for each in folder.glob(f"*{suffix}")]
         if found:
             return read(found, name)
     return read_folder(path, keep_empty=keep_empty)
+
+
+def _shows(folder: Path, suffix: str) -> bool:
+    """Whether a file of that kind is among the first in a folder, which may be a class of a million images."""
+    with os.scandir(folder) as entries:
+        return any(entry.name.endswith(suffix) for entry in islice(entries, 100))
 
 
 def _local_copy(name: str, folder: Path, keep_empty: bool) -> Tables:
@@ -190,7 +185,7 @@ def _local_copy(name: str, folder: Path, keep_empty: bool) -> Tables:
         raise DataError(f"{folder}: there is no such folder for {name}; give the one that holds its files")
     tables = read_path(place, keep_empty=keep_empty)
     for split, rows in tables.splits.items():
-        tables.splits[split] = Split(rows.rows, rows.classes, f"{name}/{split}", rows.multi_label)
+        tables.splits[split] = replace(rows, name=name if split == "all" else f"{name}/{split}")
     tables.name = name
     return tables
 
@@ -201,7 +196,7 @@ def _check_classes(train: Split, others: dict[str, Split], warnings: list[str]) 
     if np.count_nonzero(counts) < (1 if train.multi_label else 2):
         only = ", ".join(name for name, count in zip(train.classes, counts, strict=True) if count)
         raise DataError(f"{train.name}: there is one class only ({only}); a classifier needs at least two")
-    for name, split in others.items():
+    for split in others.values():
         unknown = [
             each
             for each, ours, theirs in zip(train.classes, counts, split.class_counts, strict=True)
@@ -209,16 +204,15 @@ def _check_classes(train: Split, others: dict[str, Split], warnings: list[str]) 
         ]
         if unknown:
             raise DataError(
-                f"{split.name}: {listed(unknown)} in the {name} split, but there is no training image of such a class; "
-                "add some, or remove the class"
+                f"{split.name}: images of {listed(unknown)}, which no training image shows; "
+                "add some to the training images, or remove the class"
             )
     absent = [each for each, count in zip(train.classes, counts, strict=True) if count == 0]
     if absent:
         warnings.append(f"{train.name}: no training images of {listed(absent)}")
     single = [each for each, count in zip(train.classes, counts, strict=True) if count == 1]
     if single and "validation" not in others:
-        warnings.append(f"{train.name}: a single image of {listed(single)}, which stays in training; add
-        more")
+        warnings.append(f"{train.name}: a single image of {listed(single)}, which stays in training; add more")
 
 
 def _absent(text: str, path: Path) -> DataError:
@@ -228,6 +222,4 @@ def _absent(text: str, path: Path) -> DataError:
         siblings = {entry.name for entry in list_directory(path.parent)}
         near += [str(path.parent / name) for name in near_names(path.name, siblings)]
     hint = f"did you mean {' or '.join(near[:3])}?" if near else "check the path"
-    return DataError(
-        f"{text}: no such folder or file, and no data set of that name ({', '.join(DATASETS)}); {hint}"
-    )
+    return DataError(f"{text}: no such folder or file, and no data set of that name ({', '.join(DATASETS)}); {hint}")

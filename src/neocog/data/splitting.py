@@ -9,9 +9,7 @@ import numpy as np
 from torch import Tensor
 
 
-def hold_out(
-    targets: Tensor, keys: Sequence[str], fraction: float, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(targets: Tensor, keys: Sequence[str], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Divide images into those to train on and those held out, class by class.
 
     Each class gives `fraction` of its images, rounded to the nearest, but at least one where it has two,
@@ -40,7 +38,7 @@ def hold_out(
 
 
 def _strata(targets: Tensor) -> np.ndarray:
-    """Return the class `(N,)` that each image is counted under; one beyond the last for an image with none."""
+    """Return the class `(N,)` that each image counts for; one beyond the last for an image with none."""
     if targets.ndim == 1:
         return targets.numpy()
     rarity = 1 / targets.sum(0).clamp(min=1)

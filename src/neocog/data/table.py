@@ -1,15 +1,15 @@
 """Labelled images as tables: `Split`, and the `Splits` that a training run uses.
 
 A split is a Hugging Face `datasets` table with an "image" column that is not decoded, a struct of `bytes`
-and `path`, and a "label" column: a class index, or a list of them where an image may have several. Images come
-from files (`path` alone), from the table itself (`bytes`), or from tar shards (`path` with the columns
-"member", "offset" and "size").
+and `path`, and a "label" column: a class index, or a list of them where an image may have several. Images
+come from files (`path` alone), from the table itself (`bytes`), or from tar shards (`path` with the
+columns "member", "offset" and "size").
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,12 +68,6 @@ class Split:
         row = self.rows[index]
         return open_image(encoded_image(row), channels, name=self._source(row, index))
 
-    def encoded(self) -> Iterator[bytes | Path]:
-        """Yield every image in order as its encoded bytes or its file: the fast way through a whole split."""
-        for batch in self.rows.with_format("arrow").iter(batch_size=256):
-            for row in batch.to_pylist():
-                yield encoded_image(row)
-
     def source(self, index: int) -> str:
         """Return where image `index` came from: its file, or a place such as "cifar10/test[12]"."""
         return self._source(self.rows[index], index)
@@ -115,11 +109,7 @@ class Split:
             return self
         places = [list(classes).index(name) for name in self.classes]
         labels = self.rows.with_format("arrow")["label"][:].to_pylist()
-        mapped = (
-            [[places[i] for i in label] for label in labels]
-            if self.multi_label
-            else [places[i] for i in labels]
-        )
+        mapped = [[places[i] for i in label] for label in labels] if self.multi_label else [places[i] for i in labels]
         rows = relabelled(self.rows, mapped, tuple(classes), self.multi_label)
         return replace(self, rows=rows, classes=tuple(classes))
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neocog.data.files import Skipped, file_problem
-from neocog.data.rows import image_structs, listed, make_rows, sort_classes, split_of
+from neocog.data.rows import image_structs, label_indices, listed, make_rows, sort_classes, split_of
 from neocog.data.table import Split, Tables
 from neocog.errors import DataError
 
@@ -38,16 +38,13 @@ def read_csv(paths: dict[str, Path], name: str) -> Tables:
         name: of the source.
 
     Raises:
-        DataError: a file is not UTF-8 or not a table, columns or image files are missing, an image stands
-        twice,
-            or a row has no class. The message gives the line.
+        DataError: a file is not UTF-8 or not a table, columns or image files are missing, an image is listed
+            twice, or a row has no class. The message gives the line.
     """
     listings = {split: _Listing(path) for split, path in paths.items()}
     kinds = {listing.multi_label for listing in listings.values()}
     if len(kinds) > 1:
-        raise DataError(
-            f"{name}: some of its CSV files have one label an image and some several; make them agree"
-        )
+        raise DataError(f"{name}: some of its CSV files have one label an image and some several; make them agree")
     multi_label = kinds.pop()
     classes = sort_classes(name for listing in listings.values() for names in listing.names for name in names)
     tables, skipped = Tables(name, {}), Skipped()
@@ -70,9 +67,7 @@ class _Listing:
         self.columns = {column: place for place, column in reversed(list(enumerate(header)))}
         file_column = self._find(_FILE)
         if file_column is None:
-            raise DataError(
-                f"{path}: no column of image files; call one of its columns ({listed(header)}) file_name"
-            )
+            raise DataError(f"{path}: no column of image files; call one of its columns ({listed(header)}) file_name")
         self.names, self.multi_label = self._classes(header, file_column)
         self.files = self._existing(file_column)
 
@@ -85,9 +80,7 @@ class _Listing:
         for row, (line, cells) in enumerate(self.rows):
             part = split_of(cells[place])
             if part is None:
-                raise DataError(
-                    f"{self.path}, line {line}: split {cells[place]!r} is none of train, val and test"
-                )
+                raise DataError(f"{self.path}, line {line}: split {cells[place]!r} is none of train, val and test")
             parts.setdefault(part, []).append(row)
         return parts
 
@@ -100,25 +93,19 @@ class _Listing:
         if one is not None:
             for line, cells in self.rows:
                 if not cells[one]:
-                    raise DataError(
-                        f"{self.path}, line {line}: the {header[one]} is missing; fill it in or remove the line"
-                    )
+                    raise DataError(f"{self.path}, line {line}: no {header[one]}; fill it in or remove the line")
             return [[cells[one]] for _, cells in self.rows], False
         if several is not None:
-            split_cells = (
-                [part.strip() for part in _SEPARATOR.split(cells[several])] for _, cells in self.rows
-            )
+            split_cells = ([part.strip() for part in _SEPARATOR.split(cells[several])] for _, cells in self.rows)
             return [sorted({part for part in parts if part}) for parts in split_cells], True
         places = [place for place, name in enumerate(header) if place != file_column and name != "split"]
         marked = [place for place in places if all(cells[place].lower() in _MARKS for _, cells in self.rows)]
         if len(marked) < 2:
             raise DataError(
-                f"{self.path}: no column of labels; call one of its columns ({listed(header)}) label, or labels if "
-                "an image may have several"
+                f"{self.path}: no column of labels; call one of its columns ({listed(header)}) label, "
+                "or labels if an image may have several"
             )
-        names = [
-            [header[place] for place in marked if _MARKS[cells[place].lower()]] for _, cells in self.rows
-        ]
+        names = [[header[place] for place in marked if _MARKS[cells[place].lower()]] for _, cells in self.rows]
         return names, any(len(each) != 1 for each in names)
 
     def _existing(self, place: int) -> list[str]:
@@ -128,15 +115,16 @@ class _Listing:
         if missing:
             line, cells = self.rows[missing[0]]
             raise DataError(
-                f"{self.path}: {len(missing)} of {len(files)} image files are missing, such as {cells[place]!r} in "
-                f"line {line}; names are relative to {self.path.parent}"
+                f"{self.path}: {len(missing)} of {len(files)} image files are missing, such as {cells[place]!r} "
+                f"in line {line}; names are relative to {self.path.parent}"
             )
         twice = [file for file, count in Counter(files).items() if count > 1]
         if twice:
             lines = [str(line) for (line, _), file in zip(self.rows, files, strict=True) if file == twice[0]]
             raise DataError(
                 f"{self.path}: {len(twice)} image files are listed more than once, such as "
-                f"{os.path.relpath(twice[0], self.path.parent)!r} in lines {', '.join(lines)}; keep one line each"
+                f"{os.path.relpath(twice[0], self.path.parent)!r} in lines {', '.join(lines)}; "
+                "keep one line each"
             )
         return files
 
@@ -156,9 +144,7 @@ def _rows_of(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise DataError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
     for line, cells in rows:
         if len(cells) != len(header):
-            raise DataError(
-                f"{path}, line {line}: {len(cells)} values for {len(header)} columns; correct the line"
-            )
+            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns; correct the line")
     if not rows:
         raise DataError(f"{path}: it lists no images; give it a header and one line for each image")
     return header, rows
@@ -189,11 +175,9 @@ def _add(
     """Add the given rows of a listing to `tables` as a split."""
     if not rows:
         return
-    place = {name: index for index, name in enumerate(classes)}
-    several = [[place[name] for name in listing.names[row]] for row in rows]
+    labels = label_indices([listing.names[row] for row in rows], classes, multi_label)
     paths = [listing.files[row] for row in rows]
     name = tables.name if split == "all" else f"{tables.name}/{split}"
-    labels = several if multi_label else [indices[0] for indices in several]
     table = make_rows(image_structs(paths), labels, classes, multi_label)
     tables.splits[split] = Split(table, classes, name, multi_label)
     tables.keys[split] = [Path(os.path.relpath(path, listing.path.parent)).as_posix() for path in paths]

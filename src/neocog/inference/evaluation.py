@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class SizedBatches(Protocol):
+    """Labelled batches that say how many they are."""
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the batches from the start."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,41 +49,36 @@ class Outputs:
 
 def evaluate_network(
     network: nn.Module,
-    batches: Iterable[Batch],
+    batches: SizedBatches,
     *,
     classes: Sequence[str],
     multi_label: bool = False,
     precision: PrecisionName = "fp32",
-    device: str | torch.device | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[ClassificationReport, Outputs]:
     """Measure `network` on labelled batches in evaluation mode; each module gets its own mode back.
 
     Args:
-        network: images `(N, C, H, W)` to logits `(N, K)`.
+        network: images `(N, C, H, W)` to logits `(N, K)`, on the batches' device.
         batches: images with their targets and places.
         classes: names of the K classes.
         multi_label: whether an image may have several classes.
         precision: "bf16" and "fp16" run the forward pass under autocast.
-        device: where the network is; None for where the batches already are.
-        progress: called after each batch with the number of images done.
+        progress: called after each batch with the batches done and the number of batches.
 
     Raises:
         DataError: there are no images.
     """
     logits, targets, indices = [], [], []
-    done = 0
     with evaluating(network):
-        for batch in batches:
-            images = batch.images if device is None else batch.images.to(device)
-            with autocast(images.device, precision):
-                given = network(images)
+        for number, batch in enumerate(batches, start=1):
+            with autocast(batch.images.device, precision):
+                given = network(batch.images)
             logits.append(given.float().cpu())
             targets.append(batch.targets.cpu())
             indices.append(batch.indices.cpu())
-            done += len(images)
             if progress:
-                progress(done)
+                progress(number, len(batches))
     if not logits:
         raise DataError("there are no images to measure")
     outputs = Outputs(torch.cat(logits), torch.cat(targets), torch.cat(indices))

@@ -123,9 +123,7 @@ class ClassificationReport:
         return {
             **self.headline(),
             "images": self.images,
-            "per_class": [
-                dict(zip(self._columns, self._cells(line), strict=True)) for line in self.per_class
-            ],
+            "per_class": [dict(zip(self._columns, self._cells(line), strict=True)) for line in self.per_class],
             "confusion": None if self.confusion is None else self.confusion.tolist(),
         }
 
@@ -150,9 +148,7 @@ class ClassificationReport:
         return cells + [line.average_precision] * self.multi_label
 
 
-def measure(
-    logits: Tensor, targets: Tensor, classes: Sequence[str], multi_label: bool = False
-) -> ClassificationReport:
+def measure(logits: Tensor, targets: Tensor, classes: Sequence[str], multi_label: bool = False) -> ClassificationReport:
     """Measure logits `(N, K)` against the truth.
 
     Args:
@@ -170,8 +166,7 @@ def measure(
     expected = (len(logits), len(classes)) if multi_label else (len(logits),)
     if logits.shape != (len(logits), len(classes)) or targets.shape != expected:
         raise UsageError(
-            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} do not belong to "
-            f"{len(classes)} classes"
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} do not belong to {len(classes)} classes"
         )
     logits, targets = logits.detach().cpu().float(), targets.detach().cpu()
     if multi_label:
@@ -292,9 +287,7 @@ def _scores_per_class(
             lines.append(ClassScores(name, 0, None, None, None))
             continue
         area = average_precisions[k] if average_precisions else None
-        lines.append(
-            ClassScores(name, has, hit / named if named else 0.0, hit / has, 2 * hit / (has + named), area)
-        )
+        lines.append(ClassScores(name, has, hit / named if named else 0.0, hit / has, 2 * hit / (has + named), area))
     means = (
         _mean([x.precision for x in lines]),
         _mean([x.recall for x in lines]),

@@ -7,6 +7,7 @@ safetensors can use them. One entry of its metadata, "neocog", holds a `Card` as
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,9 +53,9 @@ class Card(BaseModel):
     format: int = FORMAT
     neocog: str = __version__
     model: str
-    edits: dict[str, Any] = {}
+    edits: Mapping[str, Any] = {}
     num_classes: int = Field(ge=1)
-    in_chans: int = Field(3, ge=1)
+    in_chans: int = Field(default=3, ge=1)
     classes: tuple[str, ...]
     multi_label: bool = False
     preprocessing: Preprocessing
@@ -68,9 +69,7 @@ class Card(BaseModel):
         if len(self.classes) != self.num_classes:
             raise ValueError(f"{len(self.classes)} class names for {self.num_classes} classes")
         if self.preprocessing.channels != self.in_chans:
-            raise ValueError(
-                f"preprocessing gives {self.preprocessing.channels} channels and not {self.in_chans}"
-            )
+            raise ValueError(f"preprocessing gives {self.preprocessing.channels} channels and not {self.in_chans}")
         return self
 
 
@@ -169,9 +168,7 @@ def _read_card(path: Path, metadata: dict[str, str] | None) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "card"
-        raise WeightsError(
-            f"{path}: its description is damaged ({where}: {first['msg'].lower()}); {again}"
-        ) from error
+        raise WeightsError(f"{path}: its description is damaged ({where}: {first['msg'].lower()}); {again}") from error
 
 
 def _config(card: Card) -> tuple[Family, ModelConfig]:

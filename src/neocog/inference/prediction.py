@@ -68,16 +68,11 @@ def predict_images(
         try:
             while True:
                 while len(ahead) < 2:
-                    batch = [
-                        (str(path), pool.submit(_decode, model, path))
-                        for path in islice(remaining, batch_size)
-                    ]
+                    batch = [(str(path), pool.submit(_decode, model, path)) for path in islice(remaining, batch_size)]
                     ahead.append(batch)
                 if not ahead[0]:
                     return
-                yield from _classify(
-                    model, [(path, job.result()) for path, job in ahead.popleft()], top, precision
-                )
+                yield from _classify(model, [(path, job.result()) for path, job in ahead.popleft()], top, precision)
         finally:
             for _, job in (item for batch in ahead for item in batch):
                 job.cancel()
@@ -118,11 +113,7 @@ def table(predictions: Sequence[Prediction]) -> list[list[str]]:
     its error.
     """
     most = max((len(prediction.classes) for prediction in predictions), default=0)
-    header = (
-        ["path"]
-        + [f"{what}_{rank}" for rank in range(1, most + 1) for what in ("class", "score")]
-        + ["error"]
-    )
+    header = ["path"] + [f"{what}_{rank}" for rank in range(1, most + 1) for what in ("class", "score")] + ["error"]
     rows = [header]
     for prediction in predictions:
         cells = [

@@ -1,9 +1,9 @@
 """Whole jobs, from names to results: what the command line runs and a Python user calls.
 
-    from neocog import jobs
-    result = jobs.train("photos", model="resnet18")
-    jobs.evaluate(result.model, "holiday").report.top1
-    jobs.predict(result.model, ["unsorted"])
+from neocog import jobs
+result = jobs.train("photos", model="resnet18")
+jobs.evaluate(result.model, "holiday").report.top1
+jobs.predict(result.model, ["unsorted"])
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-
 import torch
 
-from neocog.data.loading import Batch, Batches, evaluation_batches, training_batches
+from neocog.data.loading import EvaluationBatches, TrainingBatches, evaluation_batches, training_batches
 from neocog.data.table import Split, Splits
 from neocog.jobs._plan import Plan
 from neocog.models import Classifier, create_model
@@ -20,7 +19,7 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
     recipe = plan.recipe
     network = build_network(plan, fresh=fresh).to(plan.device)
     if recipe.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     if recipe.compile:
         network.compile()
     task = SupervisedTask(
@@ -51,7 +50,7 @@ def class_weights(splits: Splits) -> torch.Tensor:
     return counts.sum() / (len(counts) * counts)
 
 
-def build_batches(plan: Plan, split: Split, *, rank: int = 0, world_size: int = 1) -> Batches:
+def build_batches(plan: Plan, split: Split, *, rank: int = 0, world_size: int = 1) -> TrainingBatches:
     """Return the training batches of one process."""
     recipe = plan.recipe
     return training_batches(

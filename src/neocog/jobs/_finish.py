@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -58,25 +58,27 @@ def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, li
     """Measure the best weights on validation and, this once, on test; draw, write the model file and the report."""
     loaded = load_model(run.model, device=plan.device)
     measured = {
-        split.name: (split, *measure(loaded, plan, split, listener))
-        for split in (splits.validation, splits.test)
+        name: (split, *measure(loaded, plan, split, listener))
+        for name, split in (("validation", splits.validation), ("test", splits.test))
         if split is not None
     }
     if not measured:
         listener.notice("there are no images to measure on but those that were trained on")
         measured["train"] = (splits.train, *measure(loaded, plan, splits.train, listener))
-    split, report, outputs = list(measured.values())[-1]
+    shown, (split, report, outputs) = list(measured.items())[-1]
     figures: tuple[Path, ...] = ()
     if run.writes:
         metrics = {
-            f"{name}_{key}": value for name, (_, found, _) in measured.items() for key, value in found.headline().items()
+            f"{name}_{key}": value
+            for name, (_, found, _) in measured.items()
+            for key, value in found.headline().items()
         }
         save_model(run.model, loaded.network, loaded.card.model_copy(update={"metrics": metrics}))
         for name, (_, found, _) in measured.items():
             found.write_json(run.path / f"{name}.json")
             found.write_csv(run.path / f"{name}.csv")
         figures = draw(run, plan, report, outputs, split)
-        write_report(run.report, report_facts(run, plan, splits, log, state, loaded, report, split.name, figures))
+        write_report(run.report, report_facts(run, plan, splits, log, state, loaded, report, shown, figures))
         run.finish(metrics)
     reports = {name: found for name, (_, found, _) in measured.items()}
     return TrainResult(
@@ -104,7 +106,7 @@ def measure(
         classes=plan.classes,
         multi_label=plan.multi_label,
         precision=plan.recipe.forward_precision,
-        progress=lambda done, total: listener.advance(len(split) * done // total),
+        progress=lambda done, of: listener.advance(len(split) * done // of),
     )
     listener.end()
     return found
@@ -132,7 +134,12 @@ def draw_mistakes(
     wrong = (predicted != outputs.targets).nonzero().flatten()
     surest = wrong[scores[wrong].argsort(descending=True)][:MISTAKES].tolist()
     items = [
-        (split.image(int(outputs.indices[i])), classes[outputs.targets[i]], classes[predicted[i]], float(scores[i]))
+        (
+            split.image(int(outputs.indices[i])),
+            classes[int(outputs.targets[i])],
+            classes[int(predicted[i])],
+            float(scores[i]),
+        )
         for i in surest
     ]
     return worst_mistakes(items, path)
@@ -181,7 +188,7 @@ def report_facts(
         shipped="the weights best on validation" + (", averaged over steps" if recipe.average.decay else ""),
         split=name,
         metrics=report.headline(),
-        per_class=report.to_dict()["per_class"],
+        per_class=[asdict(line) for line in report.per_class],
         figures={path.stem: path for path in figures},
         warnings=splits.warnings,
         run_directory=run.path,

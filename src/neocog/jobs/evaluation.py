@@ -8,13 +8,12 @@ from pathlib import Path
 from neocog.data.loading import evaluation_batches
 from neocog.data.sources import load_split
 from neocog.data.table import Split
-from neocog.inference.evaluation import Outputs, evaluate_network
+from neocog.inference.evaluation import Outputs, PrecisionName, evaluate_network
 from neocog.inference.metrics import ClassificationReport
 from neocog.inference.model_file import LoadedModel
 from neocog.jobs._plan import choose_device
 from neocog.jobs.listener import Listener
 from neocog.jobs.prediction import open_model
-from neocog.train.precision import PrecisionName
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def evaluate(
         classes=card.classes,
         multi_label=card.multi_label,
         precision=precision,
-        progress=lambda done, _: listener.advance(min(done * batch_size, len(images))),
+        progress=lambda done, of: listener.advance(len(images) * done // of),
     )
     listener.end()
     return Evaluation(loaded, images, report, outputs)

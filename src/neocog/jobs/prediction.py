@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neocog.catalog import describe, find_weights, imagenet_classes, list_models
-from neocog.data.images import list_images
+from neocog.data.files import list_images
 from neocog.errors import UnknownNameError
 from neocog.inference.model_file import Card, LoadedModel, load_model
 from neocog.inference.prediction import Prediction, predict_images
@@ -68,7 +68,7 @@ def open_model(model: str | Path, device: str = "cpu") -> LoadedModel:
         edits=weights.edits,
         num_classes=weights.num_classes,
         in_chans=entry.input[0],
-        classes=imagenet_classes(),
+        classes=tuple(name for _, name in imagenet_classes()),
         multi_label=False,
         preprocessing=published_preprocessing(weights),
         recipe=None,

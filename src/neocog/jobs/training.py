@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from neocog.data.loading import Batches, EvaluationBatches
+from neocog.data.loading import EvaluationBatches, TrainingBatches
 from neocog.data.sources import load_data
 from neocog.data.table import Splits
 from neocog.errors import NeocogError, TrainingError
@@ -149,7 +149,7 @@ class _Parts:
     """What the loop works with, built from the plan."""
 
     task: SupervisedTask
-    batches: Batches
+    batches: TrainingBatches
     validation: EvaluationBatches | None
     sync: Alone
     state: State
@@ -170,7 +170,7 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
         with StopSignals() as stop:
             log.begin_step()
             listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
-            for state in fit(parts.task, parts.batches, recipe, state, sync=sync):
+            for state in fit(parts.task, parts.batches, recipe, parts.state, sync=sync):
                 log.add(state, parts.batches.waited - waited)
                 waited = parts.batches.waited
                 done = (state.step_in_epoch or state.steps_per_epoch) * recipe.batch_size

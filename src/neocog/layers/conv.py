@@ -22,9 +22,7 @@ class Conv2dSame(nn.Conv2d):
         top, bottom = self._padding(input.shape[2], 0)
         left, right = self._padding(input.shape[3], 1)
         if top == bottom and left == right:
-            return F.conv2d(
-                input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups
-            )
+            return F.conv2d(input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         padded = F.pad(input, (left, right, top, bottom))
         return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +79,8 @@ class _Moments:
         return mean, (torch.as_tensor(self.squares / self.count) - mean.square()).clamp(min=0)
 
 
-def _adder(moments: _Moments) -> object:
-    def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
+def _adder(moments: _Moments) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         moments.add(inputs[0])
 
     return hook

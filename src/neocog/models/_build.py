@@ -31,9 +31,9 @@ def create_model(
         num_classes: logits; 0 for pooled features without a head; None for as many as the weights have, or as were
             published.
         in_chans: channels of the images; None likewise.
-        weights: None to initialise as the paper did; "default" or a tag of the catalog's, which fetches them from the
-            hub unless they are on this machine; or the path of a `.safetensors` or `.pth` file with the names of neocog,
-            timm or torchvision. What was loaded, adapted and made anew is in the network's `loaded`.
+        weights: None to initialise as the paper did; "default" or a tag of the catalog's, which are fetched from the
+            hub unless they are on this machine; or the path of a `.safetensors` or `.pth` file with the names of
+            neocog, timm or torchvision. What was loaded and what made anew is in the network's `loaded`.
         edits: fields of the network's config to change, such as `padding="same"`; weights of the catalog bring
             those that they need.
 

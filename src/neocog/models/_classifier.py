@@ -79,11 +79,12 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits `(N, num_classes)` of images `(N, C, H, W)`."""
+        """Return logits `(N, num_classes)` of images `(N, C, H, W)`; `UsageError` for what `check_input` refuses."""
+        self.check_input(x)
         return self.forward_head(self.forward_features(x))
 
     def init_weights(self) -> None:
-        """Initialise every parameter as the paper or its authors' code does; called once, where no weights are loaded."""
+        """Initialise every parameter as the paper or its authors' code does; for networks that load no weights."""
         raise NotImplementedError
 
     def init_head(self, head: nn.Linear) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from neocog.errors import UnknownNameError
@@ -20,6 +21,8 @@ def tap(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         >>> with tap(network, ["layer1", "layer4"]) as seen:
         ...     logits = network(images)
         >>> seen["layer4"].shape
+
+    A compiled network runs uncompiled within the context, since its compiled code calls no module.
 
     The tensors are those that the network goes on with, not copies: gradients flow through them. A later forward pass
     replaces them, and they stay after the context ends. A module that is called several times in one pass
@@ -46,6 +49,8 @@ def tap(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         stack.callback(modules[name].register_forward_hook(hook).remove)
 
     with ExitStack() as stack:
+        if any(_is_compiled(module) for module in model.modules()):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for name in names:
             keep(name)
         yield seen
@@ -63,3 +68,8 @@ def unwrap(model: nn.Module) -> nn.Module:
 def _wraps(model: nn.Module, name: str) -> bool:
     """Say whether all that `model` holds is one network under `name`."""
     return list(dict(model.named_children())) == [name]
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Say whether `torch.compile(module)` made this module, or `module.compile()` changed it."""
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None

@@ -128,9 +128,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as safetensors ({error}); fetch or write it again"
-        ) from None
+        raise WeightsError(f"{path} cannot be read as safetensors ({error}); fetch or write it again") from None
     return state
 
 
@@ -140,7 +138,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"{path} holds more than tensors, which neocog does not unpickle; save its state_dict alone"
+            f"{path} cannot be read: it is damaged, or holds more than tensors, which neocog does not unpickle"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]

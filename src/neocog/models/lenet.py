@@ -10,6 +10,7 @@ one, of 60,000 trainable parameters; `lenet5` is what is taught since, with 61,7
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,23 +69,25 @@ class LeNet5Config(ModelConfig):
     output: Literal["rbf", "linear"] = "rbf"
 
 
-ACTIVATIONS = {"scaled_tanh": scaled_tanh, "tanh": torch.tanh, "relu": F.relu}
+Squash = Callable[[Tensor], Tensor]
+ACTIVATIONS: dict[str, Squash] = {"scaled_tanh": scaled_tanh, "tanh": torch.tanh, "relu": F.relu}
 
 
 class Subsampling(nn.Module):
-    """S2 and S4: each map's sums over 2x2 pixels, times a trainable coefficient, plus a trainable bias.
+    """S2 and S4: each map's sums over 2x2 pixels, times a trainable coefficient, plus a trainable bias, squashed.
 
     Shapes: `(N, channels, H, W)` to `(N, channels, H / 2, W / 2)`.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, squash: Squash) -> None:
         super().__init__()
+        self.squash = squash
         self.weight = nn.Parameter(torch.ones(channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the subsampled maps."""
-        return F.avg_pool2d(x, 2, divisor_override=1) * self.weight + self.bias
+        return self.squash(F.avg_pool2d(x, 2, divisor_override=1) * self.weight + self.bias)
 
 
 class PartialConvolution(nn.Module):
@@ -98,9 +101,7 @@ class PartialConvolution(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        threes, fours = (
-            torch.tensor([maps for maps in TABLE_I if len(maps) == count]).flatten() for count in (3, 4)
-        )
+        threes, fours = (torch.tensor([maps for maps in TABLE_I if len(maps) == count]).flatten() for count in (3, 4))
         self.register_buffer("seen_by_threes", threes, persistent=False)
         self.register_buffer("seen_by_fours", fours, persistent=False)
         self.threes = nn.Conv2d(18, 6, 5, groups=6)
@@ -162,25 +163,25 @@ class LeNet5(Classifier):
     def __init__(self, config: LeNet5Config) -> None:
         super().__init__(config)
         trainable = config.subsampling == "trainable"
+        self.squash = ACTIVATIONS[config.activation]
         self.c1 = nn.Conv2d(config.in_chans, 6, 5)
-        self.s2 = Subsampling(6) if trainable else nn.AvgPool2d(2)
+        self.s2 = Subsampling(6, self.squash) if trainable else nn.AvgPool2d(2)
         self.c3 = PartialConvolution() if config.connections == "table_1" else nn.Conv2d(6, 16, 5)
-        self.s4 = Subsampling(16) if trainable else nn.AvgPool2d(2)
+        self.s4 = Subsampling(16, self.squash) if trainable else nn.AvgPool2d(2)
         self.c5 = nn.Conv2d(16, 120, 5)
         self.f6 = nn.Linear(120, 84)
         self.output = self._output(config.num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return C5's 120 maps of one pixel, `(N, 120, 1, 1)`."""
-        squash = ACTIVATIONS[self.config.activation]
-        x = self._subsampled(self.s2, squash(self.c1(x)))
-        x = self._subsampled(self.s4, squash(self.c3(x)))
-        return squash(self.c5(x))
+        x = self.s2(self.squash(self.c1(x)))
+        x = self.s4(self.squash(self.c3(x)))
+        return self.squash(self.c5(x))
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return outputs `(N, num_classes)`, or with `pre_logits` F6's `(N, 84)`."""
-        units = ACTIVATIONS[self.config.activation](self.f6(features.flatten(1)))
-        return units if pre_logits else self.output(units)
+        x = self.squash(self.f6(features.flatten(1)))
+        return x if pre_logits else self.output(x)
 
     def init_weights(self) -> None:
         """Draw every weight and bias uniformly within ±2.4 / F, with F the inputs of its unit (appendix A)."""
@@ -212,11 +213,6 @@ class LeNet5(Classifier):
         if num_classes and self.config.output == "rbf":
             return RadialBasisOutput(num_classes)
         return linear_head(self.num_features, num_classes)
-
-    def _subsampled(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """Subsample, and squash what was multiplied and shifted; a plain average is taken as it is."""
-        x = layer(x)
-        return ACTIVATIONS[self.config.activation](x) if self.config.subsampling == "trainable" else x
 
     @staticmethod
     def _draw(layer: nn.Conv2d | nn.Linear | Subsampling, inputs: int) -> None:

@@ -114,9 +114,7 @@ class InvertedResidual(nn.Module):
     `expansion * in_channels` channels.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expansion: int, padding: str
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, padding: str) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.conv_pw = pointwise(in_channels, hidden)
@@ -129,7 +127,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's thin output."""
-        y = relu6(self.bn1(self.conv_pw(x)))
+        y: Tensor = relu6(self.bn1(self.conv_pw(x)))
         y = relu6(self.bn2(self.conv_dw(y)))
         y = self.bn3(self.conv_pwl(y))  # linear: no activation
         return x + y if self.has_shortcut else y
@@ -151,7 +149,7 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's thin output."""
-        y = relu6(self.bn1(self.conv_dw(x)))
+        y: Tensor = relu6(self.bn1(self.conv_dw(x)))
         y = self.bn2(self.conv_pw(y))
         return x + y if self.has_shortcut else y
 
@@ -235,8 +233,7 @@ def torchvision_names(config: MobileNetV2Config) -> dict[str, str]:
         for position in range(blocks):
             block += 1
             names |= {
-                f"blocks.{row}.{position}.{layer}": f"features.{block}.conv.{place}"
-                for layer, place in places.items()
+                f"blocks.{row}.{position}.{layer}": f"features.{block}.conv.{place}" for layer, place in places.items()
             }
     last = f"features.{block + 1}"
     return names | {"conv_head": f"{last}.0", "bn2": f"{last}.1", "classifier": "classifier.1"}

@@ -1,8 +1,8 @@
 """ResNet (He, Zhang, Ren and Sun 2015, "Deep residual learning for image recognition", arXiv:1512.03385).
 
 A deeper plain network has the higher *training* error (figure 1), though its extra layers need only copy their input.
-So each block learns what to add to its input, y = F(x) + x (equation 1). Copying then is F = 0, which is easily
-found, and error falls with depth again: up to 152 layers on ImageNet, and 110 on CIFAR-10.
+So each block learns what to add to its input, y = F(x) + x (equation 1): to copy is F = 0, which is easily learnt,
+and error falls with depth again, up to 152 layers on ImageNet and 110 on CIFAR-10.
 
 Parameters are named as in timm and torchvision, whose files load as they are.
 """
@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neocog.models._classifier import Classifier, ModelConfig
+from neocog.models._classifier import Classifier, ModelConfig, linear_head
 
 Shortcut = Literal["A", "B", "C", "none"]
 
@@ -96,7 +96,7 @@ class ResidualBlock(nn.Module):
         """Return y, or ReLU(F(x)) in a plain network."""
         if self.downsample is None:
             return F.relu(self.residual(x))
-        total = self.residual(x) + self.downsample(x)
+        total: Tensor = self.residual(x) + self.downsample(x)
         return total.relu_()  # in place: the sum is no module's output
 
 
@@ -167,8 +167,7 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "
 class ResNet(Classifier):
     """A stem, stages of blocks, the mean over all positions, and a linear layer (table 1; section 4.2 for CIFAR).
 
-    Every convolution is followed by batch normalisation and has no bias (section 3.4). The stages are `layer1`,
-    `layer2`, ..., and the features `(N, num_features, h, w)`.
+    Every convolution is followed by batch normalisation (section 3.4), and so needs no bias.
     """
 
     config: ResNetConfig
@@ -196,25 +195,29 @@ class ResNet(Classifier):
         self.stages = tuple(f"layer{stage + 1}" for stage in range(len(config.depths)))
 
         self.num_features = channels
-        self.fc = make_head(channels, config.num_classes)
+        self.fc = linear_head(channels, config.num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last stage's output `(N, num_features, h, w)`, h and w being 1/32 of the image's on ImageNet."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        """Return the last stage's output `(N, num_features, h, w)`: h is H / 32, or H / 4 in the networks for CIFAR."""
+        # The ReLU stands before the pool in the authors' code. The two commute, and here it has a quarter of the work.
+        x = F.relu(self.maxpool(self.bn1(self.conv1(x))))
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
         return x
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""
-        pooled = features.mean((2, 3))
-        return pooled if pre_logits else self.fc(pooled)
+        pooled = features.mean(dim=(2, 3))
+        if pre_logits:
+            return pooled
+        logits: Tensor = self.fc(pooled)
+        return logits
 
     def init_weights(self) -> None:
         """Initialise as He et al. 2015 (arXiv:1502.01852), which the paper cites in section 3.4.
 
-        That paper finds the variances 2 / fan_in and 2 / fan_out equally good. Caffe takes the former; this takes
-        the latter, as the Torch code of 2016, timm and torchvision do.
+        That paper finds the variances 2 / fan_in and 2 / fan_out equally good. This is the latter, as in the Torch
+        code of 2016, timm and torchvision. It says nothing of the last layer, which here begins as torch's do.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -226,28 +229,16 @@ class ResNet(Classifier):
                 if isinstance(module, ResidualBlock) and module.downsample is not None:
                     nn.init.zeros_(module.last_norm.weight)
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace `fc` by a fresh one with `num_classes` logits; 0 removes it."""
-        self.config = replace(self.config, num_classes=num_classes)
-        self.fc = make_head(self.num_features, num_classes).to(self.conv1.weight)
-
-
-def make_head(num_features: int, num_classes: int) -> nn.Module:
-    """Return the layer that gives the logits, or the identity where there are to be none."""
-    return nn.Linear(num_features, num_classes) if num_classes else nn.Identity()
-
 
 def as_published(config: ResNetConfig) -> ResNetConfig:
-    """Return `config` with what the paper has and later code has not: the stride in the 1x1, and no zero norms."""
+    """Return `config` without what came later: the stride in the 3x3, and last norms that begin at zero."""
     return replace(config, bottleneck_stride="1x1", zero_init_last=False)
 
 
 def cifar_config(layers: int, shortcut: Shortcut = "A") -> ResNetConfig:
     """Return section 4.2's network of 6n + 2 layers: three stages of n blocks with 16, 32 and 64 filters."""
     depths = (layers // 6,) * 3
-    config = ResNetConfig(
-        num_classes=10, block="basic", depths=depths, width=16, stem="small", shortcut=shortcut
-    )
+    config = ResNetConfig(num_classes=10, block="basic", depths=depths, width=16, stem="small", shortcut=shortcut)
     return as_published(config)
 
 
@@ -257,7 +248,8 @@ RESNET_50 = ResNetConfig(block="bottleneck", depths=(3, 4, 6, 3))
 RESNET_101 = ResNetConfig(block="bottleneck", depths=(3, 4, 23, 3))
 RESNET_152 = ResNetConfig(block="bottleneck", depths=(3, 8, 36, 3))
 
-CONFIGS: dict[str, ResNetConfig] = {
+NETWORK = ResNet
+CONFIGS = {
     # Table 1, as timm and torchvision have it.
     "resnet18": RESNET_18,
     "resnet34": RESNET_34,
@@ -286,5 +278,3 @@ CONFIGS: dict[str, ResNetConfig] = {
     "plain44": cifar_config(44, shortcut="none"),
     "plain56": cifar_config(56, shortcut="none"),
 }
-
-NETWORK = ResNet

@@ -43,8 +43,7 @@ class DirectoryLock:
             holder = file.read().strip() or "unknown"
             file.close()
             raise TrainingError(
-                f"process {holder} is training into {self.path.parent}; wait until it ends, "
-                "or choose another --out"
+                f"process {holder} is training into {self.path.parent}; wait until it ends, or choose another --out"
             ) from error
         with storing(self.path):
             file.truncate(0)

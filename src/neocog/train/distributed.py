@@ -76,13 +76,13 @@ class Together(Alone):
 
     def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
         """Return a context in which gradients are summed over processes only at the last micro-batch."""
-        return nullcontext() if last else self.module.no_sync()  # type: ignore[operator, no-any-return]
+        return nullcontext() if last else self.module.no_sync()  # type: ignore[operator]
 
     def after_step(self) -> None:
         """Set batch norm's running statistics to their mean over processes, in one message."""
         if self._running:
             flat = self.mean(torch.cat([tensor.flatten() for tensor in self._running]))
-            for tensor, part in zip(self._running, flat.split([t.numel() for t in self._running]), strict=True):
+            for tensor, part in zip(self._running, torch.split(flat, [t.numel() for t in self._running]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
     def mean(self, values: Tensor) -> Tensor:

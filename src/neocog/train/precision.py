@@ -49,7 +49,7 @@ class Precision:
 def computes_in_bf16(device: str) -> bool:
     """Return whether `device` multiplies bfloat16 in hardware; elsewhere bf16 is emulated and slower than float32."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False

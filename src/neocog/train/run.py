@@ -68,9 +68,7 @@ class Run:
         self._purge_from: int | None = None
 
     @classmethod
-    def create(
-        cls, out: str | Path | None, *, name: str, recipe: Mapping[str, Any], facts: Mapping[str, Any]
-    ) -> Self:
+    def create(cls, out: str | Path | None, *, name: str, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
         """Make the directory of a new run.
 
         Args:
@@ -236,9 +234,7 @@ def _make_directory(out: str | Path | None, name: str) -> Path:
                 "or choose another --out"
             )
         path.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(
-            p.name for p in path.iterdir() if p.name not in _WRITTEN_FIRST and not is_temporary(p)
-        )
+        foreign = sorted(p.name for p in path.iterdir() if p.name not in _WRITTEN_FIRST and not is_temporary(p))
         if foreign:
             raise UsageError(f"{path} is not empty (it holds {foreign[0]}); choose another --out")
     return path

@@ -54,7 +54,8 @@ def decayed_and_exempt(
     Biases and the scales and shifts of normalisation have one dimension. Decaying them pulls a layer's output
     towards zero without making the function any simpler, so they are spared unless `settings.decay_all`.
     """
-    decayed, exempt = [], []
+    decayed: list[nn.Parameter] = []
+    exempt: list[nn.Parameter] = []
     for _, parameter in parameters:
         if parameter.requires_grad:
             (decayed if parameter.ndim > 1 or settings.decay_all else exempt).append(parameter)

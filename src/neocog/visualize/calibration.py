@@ -32,9 +32,7 @@ def reliability_diagram(probabilities: ArrayLike, correct: ArrayLike, path: str 
     """
     confidence, right = np.asarray(probabilities, np.float64), np.asarray(correct, np.float64)
     if confidence.shape != right.shape or confidence.ndim != 1:
-        raise UsageError(
-            f"{confidence.shape} probabilities and {right.shape} outcomes are not one of each an image"
-        )
+        raise UsageError(f"{confidence.shape} probabilities and {right.shape} outcomes are not one of each an image")
     if not len(confidence):
         return style.message_figure("No image was classified: there is no calibration to draw.", path)
     if not ((confidence >= 0) & (confidence <= 1.000001)).all():
@@ -46,9 +44,7 @@ def reliability_diagram(probabilities: ArrayLike, correct: ArrayLike, path: str 
     figure = style.new_figure(6.2, 6.4)
     upper, lower = figure.subplots(2, 1, height_ratios=[3.4, 1], sharex=True)
     centres, width = (np.arange(BINS) + 0.5) / BINS, 0.86 / BINS
-    upper.plot(
-        [0, 1], [0, 1], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label="perfectly calibrated"
-    )
+    upper.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label="perfectly calibrated")
     upper.bar(centres[used], accuracy[used], width, color=style.BLUE, label="accuracy")
     upper.bar(
         centres[used],
@@ -87,9 +83,7 @@ def _bins(
     return counts, mean_confidence, np.bincount(place, right, BINS) / at_least_one
 
 
-def _wilson(
-    share: NDArray[np.float64], count: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _wilson(share: NDArray[np.float64], count: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return Wilson's 95 % interval of a share observed in `count` trials."""
     z = 1.959964
     centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)

@@ -106,16 +106,12 @@ def _pooled(shares: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     block = -(-size // MOST_CELLS)
     blocks = -(-size // block)
     wrong = np.full((blocks * block, blocks * block), -1.0)
-    wrong[:size, :size] = np.where(
-        np.eye(size, dtype=bool) & ~np.isnan(shares), 0, np.nan_to_num(shares, nan=-1.0)
-    )
+    wrong[:size, :size] = np.where(np.eye(size, dtype=bool) & ~np.isnan(shares), 0, np.nan_to_num(shares, nan=-1.0))
     wrong = wrong.reshape(blocks, block, blocks, block).max(axis=(1, 3))
     diagonal = shares.diagonal()
     place, counted = np.arange(size) // block, ~np.isnan(diagonal)
     with np.errstate(invalid="ignore"):
-        right = np.bincount(place[counted], diagonal[counted], blocks) / np.bincount(
-            place[counted], minlength=blocks
-        )
+        right = np.bincount(place[counted], diagonal[counted], blocks) / np.bincount(place[counted], minlength=blocks)
     return right, np.where(wrong < 0, np.nan, wrong)
 
 
@@ -155,14 +151,10 @@ def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.floa
         else:
             text, colour = (f"{count:,}" if count else "·"), "white" if share > 0.5 else style.INK
         weight = "bold" if true == predicted and share > 0 else "normal"
-        axes.text(
-            predicted, true, text, ha="center", va="center", fontsize=size, color=colour, fontweight=weight
-        )
+        axes.text(predicted, true, text, ha="center", va="center", fontsize=size, color=colour, fontweight=weight)
 
 
-def _list_pairs(
-    axes: Axes, counts: NDArray[np.int64], images: NDArray[np.int64], names: Sequence[str]
-) -> None:
+def _list_pairs(axes: Axes, counts: NDArray[np.int64], images: NDArray[np.int64], names: Sequence[str]) -> None:
     axes.axis("off")
     pairs = most_confused(counts, PAIRS)
     title = "most confused: true → predicted" if pairs else "no class was taken for another"
@@ -171,9 +163,7 @@ def _list_pairs(
         y = 0.94 - line * 0.94 / PAIRS
         times = f"{counts[true, predicted]:,} of {images[true]:,}"
         axes.text(0, y, times, fontsize=style.TICK, color=style.MUTED, va="top")
-        axes.text(
-            0.2, y, f"{names[true]} → {names[predicted]}", fontsize=style.TICK, color=style.INK, va="top"
-        )
+        axes.text(0.2, y, f"{names[true]} → {names[predicted]}", fontsize=style.TICK, color=style.INK, va="top")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Column = NDArray[np.float64]
-SCORES = {"top1": "accuracy", "map": "mean average precision"}
+SCORES = {"top1": "accuracy", "mean_average_precision": "mean average precision"}
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
@@ -24,27 +24,17 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path
 
     Args:
         rows: one mapping an epoch, as `csv.DictReader` or a run gives them: `epoch`, `lr`, `train_loss`,
-            `val_loss`, `train_top1`, `val_top1` (or `val_map` where images have several labels). Any may be
-            missing, empty or not finite; accuracies are shares in [0, 1].
+            `val_loss`, `train_top1`, `val_top1`, or `val_mean_average_precision` where images have several
+            labels. Any may be missing, empty or not finite; accuracies are shares in [0, 1].
         path: file to write; its suffix names the format.
 
     Returns:
         The path written.
     """
-    table = {
-        name: _column(rows, name)
-        for name in (
-            "epoch",
-            "lr",
-            "train_loss",
-            "val_loss",
-            "train_top1",
-            "val_top1",
-            "train_map",
-            "val_map",
-        )
-    }
-    score = "map" if np.isfinite(table["val_map"]).any() else "top1"
+    parts = ("loss", *SCORES)
+    names = ["epoch", "lr", *(f"{split}_{part}" for split in ("train", "val") for part in parts)]
+    table = {name: _column(rows, name) for name in names}
+    score = next((part for part in SCORES if np.isfinite(table[f"val_{part}"]).any()), "top1")
     panels = {
         "loss": ("train_loss", "val_loss"),
         "score": (f"train_{score}", f"val_{score}"),
@@ -80,9 +70,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path
     for panel in axes.values():
         _whole_epochs(panel, epochs)
         if best is not None:
-            panel.axvline(
-                float(epochs[best]), color=style.VERMILION, linewidth=1, linestyle=(0, (4, 3)), zorder=1
-            )
+            panel.axvline(float(epochs[best]), color=style.VERMILION, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     if best is not None:
         marked = next(c for c in (f"val_{score}", "val_loss") if np.isfinite(table[c]).any())
         panel = axes["score" if marked != "val_loss" else "loss"]
@@ -105,15 +93,11 @@ def range_test(lrs: ArrayLike, losses: ArrayLike, suggestion: float | None, path
     """
     rates, values = np.asarray(lrs, np.float64), np.asarray(losses, np.float64)
     if rates.shape != values.shape or rates.ndim != 1:
-        raise UsageError(
-            f"a range test needs one loss a rate, not {rates.shape} rates and {values.shape} losses"
-        )
+        raise UsageError(f"a range test needs one loss a rate, not {rates.shape} rates and {values.shape} losses")
     finite = np.isfinite(values) & (rates > 0)
     rates, values = rates[finite], values[finite]
     if len(rates) < 2:
-        return style.message_figure(
-            "The range test gave fewer than two finite losses: nothing to draw.", path
-        )
+        return style.message_figure("The range test gave fewer than two finite losses: nothing to draw.", path)
     figure = style.new_figure(8.0, 4.6)
     axes = figure.subplots()
     axes.plot(rates, values, color=style.BLUE, linewidth=1.8)

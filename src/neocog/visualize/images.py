@@ -57,9 +57,7 @@ def predictions(items: Sequence[Item], path: str | Path, *, columns: int | None 
         return style.message_figure("No image to show.", path)
     shown = items[:MOST]
     known = [true == predicted for _, true, predicted, _ in shown if true is not None]
-    finding = (
-        f"{sum(known)} of {len(known)} samples right" if known else f"Predictions for {len(shown)} images"
-    )
+    finding = f"{sum(known)} of {len(known)} samples right" if known else f"Predictions for {len(shown)} images"
     return _grid(shown, path, columns, finding)
 
 

@@ -92,9 +92,7 @@ class ReportFacts:
     created: str = ""
 
 
-def accuracy_verdict(
-    top1: float, images: int, split: str, interval: tuple[float, float] | None = None
-) -> str:
+def accuracy_verdict(top1: float, images: int, split: str, interval: tuple[float, float] | None = None) -> str:
     """Return "97.8 % of 360 test images right (95 % interval 95.7–98.9 %)"."""
     verdict = f"{percent(top1)} of {images:,} {split} images right"
     if interval is None:

@@ -116,9 +116,7 @@ def write(path: Path, content: bytes) -> None:
 def message_figure(message: str, path: str | Path) -> Path:
     """Write a small figure that holds only a sentence, for when there is nothing to draw."""
     figure = new_figure(6.4, 1.4)
-    figure.text(
-        0.5, 0.5, "\n".join(textwrap.wrap(message, 60)), ha="center", va="center", fontsize=TITLE, color=INK
-    )
+    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(message, 60)), ha="center", va="center", fontsize=TITLE, color=INK)
     return save(figure, path)
 
 
@@ -146,9 +144,7 @@ def shorten(text: str, width: int) -> str:
         return text
     head, tail = text[:1], ""
     while True:
-        longer = (
-            (head, text[-len(tail) - 1] + tail) if len(tail) < len(head) else (text[: len(head) + 1], tail)
-        )
+        longer = (head, text[-len(tail) - 1] + tail) if len(tail) < len(head) else (text[: len(head) + 1], tail)
         if _columns("".join(longer)) >= width:
             return f"{head.rstrip()}…{tail.lstrip()}"
         head, tail = longer

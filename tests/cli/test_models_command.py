@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from neocog.catalog import describe, list_models
+
+Command = Callable[..., SimpleNamespace]
+
+
+def test_all_networks_are_listed(command: Command) -> None:
+    heading, *lines = command("models").out.splitlines()
+    assert heading.split()[:3] == ["name", "year", "parameters"]
+    assert [line.split()[0] for line in lines] == list_models()
+
+
+def test_patterns_and_sorting_reach_the_catalog(command: Command) -> None:
+    _, *lines = command("models", "mobilenetv2_1*", "lenet*", "--sort", "macs").out.splitlines()
+    assert [line.split()[0] for line in lines] == list_models(["mobilenetv2_1*", "lenet*"], sort="macs")
+
+
+def test_a_line_tells_size_accuracy_and_source(command: Command) -> None:
+    line = command("models", "mobilenetv2_100").out.splitlines()[1]
+    assert line.split()[:6] == ["mobilenetv2_100", "2018", "3.50M", "301M", "3x224x224", "72"]
+    assert "table 4" in line.lower()
+
+
+def test_weights_are_named_on_request(command: Command) -> None:
+    shown = command("models", "--weights").out
+    names = [line.split()[0] for line in shown.splitlines()[1:]]
+    assert names == list_models(weights=True)
+    assert all(weights.tag in shown for name in names for weights in describe(name).weights)
+
+
+def test_json_holds_what_the_catalog_knows(command: Command) -> None:
+    (found,) = json.loads(command("models", "mobilenetv2_100", "--json").out)
+    entry = describe("mobilenetv2_100")
+    assert found["parameters"] == entry.parameters
+    assert found["top1"] == entry.top1
+    assert [each["tag"] for each in found["weights"]] == [each.tag for each in entry.weights]
+
+
+def test_one_unknown_name_among_known_ones_is_an_error(command: Command) -> None:
+    done = command("models", "mobilenetv2*", "lenett5")
+    assert (done.code, done.out) == (2, "")
+    assert "lenet5" in done.err
