@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,3 +32,14 @@ def save_folder(root: Path, counts: Mapping[str, int], *, first_seed: int = 0) -
             (root / name / f"{number:03d}.jpg").write_bytes(encoded(picture(seed=seed)))
             seed += 1
     return root
+
+
+def write_shard(path: Path, members: dict[str, bytes]) -> Path:
+    """Write a tar file of the given members."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as shard:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            shard.addfile(info, io.BytesIO(data))
+    return path

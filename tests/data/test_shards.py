@@ -5,24 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
-from pictures import encoded, picture
+from pictures import encoded, picture, write_shard
 
 from neocog.data.shards import read_shards
 from neocog.errors import DataError
-
-
-def write_shard(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as shard:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            shard.addfile(info, io.BytesIO(data))
-    return path
 
 
 def test_images_are_read_from_their_place_in_the_shard(tmp_path: Path):
@@ -66,7 +55,7 @@ def test_shard_names_tell_the_splits_and_a_list_names_the_classes(tmp_path: Path
     }
     assert tables.splits["train"].classes == ("ant", "zebra")
     (tmp_path / "classes.txt").write_text("zebra\n")
-    with pytest.raises(DataError, match="names 1 classes, but .* is of class 1"):
+    with pytest.raises(DataError, match=r"names 1 classes, but .* is of class 1"):
         read_shards(sorted(tmp_path.glob("*.tar")), "set")
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import datasets
 import pytest
-from pictures import encoded, picture, save_folder
-from test_shards import write_shard
+from pictures import encoded, picture, save_folder, write_shard
 
 from neocog.data import load_data, load_split
 from neocog.errors import DataError, UsageError

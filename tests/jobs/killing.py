@@ -20,7 +20,7 @@ import torch
 import neocog.jobs.training as training
 from neocog.recipes import Facts, build_recipe
 
-training.CHECKPOINT_SECONDS = 0.05  # so that many checkpoints lie in the middle of an epoch
+training.CHECKPOINT_SECONDS = 0.3  # so that many checkpoints lie in the middle of an epoch
 
 
 def settings(source: str) -> dict[str, object]:

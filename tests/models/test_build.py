@@ -143,9 +143,7 @@ def test_a_network_without_published_weights_says_so() -> None:
         create_model("lenet5", weights="default")
 
 
-def test_catalog_weights_bring_the_edits_that_they_need(
-    monkeypatch: pytest.MonkeyPatch, shared_data: Path
-) -> None:
+def test_catalog_weights_bring_the_edits_that_they_need(monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> None:
     monkeypatch.setenv("NEOCOG_WEIGHTS", str(shared_data / "weights"))
     network = create_model("mobilenetv2_100", weights="same_in1k", dropout=0.0)
     assert model_edits(network) == {"padding": "same", "dropout": 0.0}

@@ -18,6 +18,7 @@ from parity import (
 from safetensors.torch import save_file
 from torch import Tensor
 
+from neocog.errors import UsageError
 from neocog.models import create_model, tap
 from neocog.models.preact_resnet import CONFIGS, PreActResNet
 
@@ -206,3 +207,9 @@ def test_the_head_can_be_replaced_removed_and_bypassed():
     network.reset_classifier(0)
     assert torch.equal(network(images), pooled)
     assert build("resnetv2_18", num_classes=0, width=8)(torch.randn(2, 3, 28, 28)).shape == pooled.shape
+
+
+@pytest.mark.parametrize("edits", [{"depths": ()}, {"depths": (2, 0)}, {"width": 0}])
+def test_a_network_without_blocks_or_filters_is_refused(edits):
+    with pytest.raises(UsageError, match="at least 1"):
+        build("resnetv2_18", **edits)

@@ -18,6 +18,7 @@ from parity import (
 )
 from torch import Tensor
 
+from neocog.errors import UsageError
 from neocog.models import tap
 from neocog.models.resnet import CONFIGS, ResNet
 
@@ -220,13 +221,13 @@ def test_the_1202_layers_for_cifar_run():
 )
 def test_stages_are_where_resolution_and_width_change(name, edits, sides):
     network = build(name, **edits).eval()
-    with torch.no_grad(), tap(network, network.stages) as seen:
+    with torch.no_grad(), tap(network, network.stage_names) as seen:
         features = network.forward_features(torch.randn(1, 3, 64, 64))
     first = seen["layer1"].shape[1]
-    assert [tuple(seen[stage].shape[1:]) for stage in network.stages] == [
+    assert [tuple(seen[stage].shape[1:]) for stage in network.stage_names] == [
         (first * 2**index, side, side) for index, side in enumerate(sides)
     ]
-    assert torch.equal(features, seen[network.stages[-1]])
+    assert torch.equal(features, seen[network.stage_names[-1]])
 
 
 def test_the_head_can_be_replaced_removed_and_bypassed():
@@ -245,3 +246,9 @@ def test_the_head_can_be_replaced_removed_and_bypassed():
 
 def test_one_pixel_is_enough_to_predict():
     assert build("resnet18").eval()(torch.randn(1, 3, 1, 1)).isfinite().all()
+
+
+@pytest.mark.parametrize("edits", [{"depths": ()}, {"depths": (2, 0)}, {"width": 0}])
+def test_a_network_without_blocks_or_filters_is_refused(edits):
+    with pytest.raises(UsageError, match="at least 1"):
+        build("resnet18", **edits)

@@ -39,9 +39,9 @@ def test_outputs_of_named_modules_are_seen(images: Tensor) -> None:
 @pytest.mark.parametrize("name", ["lenet5_1998", "mobilenetv2_035"])
 def test_every_stage_can_be_tapped(name: str) -> None:
     network = create_model(name).eval()
-    with tap(network, network.stages) as seen:
+    with tap(network, network.stage_names) as seen:
         network(torch.rand(1, network.config.in_chans, 32, 32))
-    assert tuple(seen) == network.stages
+    assert tuple(seen) == network.stage_names
     sizes = [tensor.shape[-1] for tensor in seen.values()]
     assert sizes == sorted(sizes, reverse=True)
 

@@ -91,7 +91,10 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
 def test_half_precision_weights_become_the_networks_type(source: Classifier, tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
-    save_file({name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in source.state_dict().items()}, path)
+    save_file(
+        {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in source.state_dict().items()},
+        path,
+    )
     network = create_model(NAME, weights=path).eval()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     torch.testing.assert_close(network(images()), source(images()), rtol=0.05, atol=0.05)

@@ -83,7 +83,7 @@ def most_confused(report: ClassificationReport) -> list[tuple[str, str, int, int
 
     wrong = np.array(report.confusion)
     np.fill_diagonal(wrong, 0)
-    order = wrong.argsort(axis=None, kind="stable")[::-1][:SHOWN_PAIRS]
+    order = (-wrong).argsort(axis=None, kind="stable")[:SHOWN_PAIRS]
     rows, columns = np.unravel_index(order, wrong.shape)
     return [
         (

@@ -50,7 +50,7 @@ def make_rows(
 def relabelled(
     rows: Dataset, labels: Sequence[int] | Sequence[Sequence[int]], classes: Sequence[str], multi_label: bool
 ) -> Dataset:
-    """Return `rows` with another "label" column; the images are not copied."""
+    """Return `rows` with another "label" column."""
     from datasets import ClassLabel
     from datasets import List as ListFeature
 

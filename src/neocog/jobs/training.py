@@ -32,7 +32,7 @@ from neocog.train.supervised import SupervisedTask
 
 __all__ = ["Interrupted", "TrainResult", "resume", "train"]
 
-CHECKPOINT_SECONDS = 60.0  # at most this much training is lost to a kill; writing one takes well under a second
+CHECKPOINT_SECONDS = 10.0  # at most this much training, and one step, is lost to a kill
 
 
 class Interrupted(NeocogError):
@@ -183,13 +183,15 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
                     run.append_metrics(row)
                     listener.epoch(row)
                 stopping = sync.any(stop.received is not None)
-                if stopping or sync.any(ended or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                exhausted = ended and log.exhausted(state.epoch, recipe.patience)
+                due = sync.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
+                if stopping or due or exhausted or state.finished:
                     log.settle(state)
                     run.checkpoints.save(state.step, state.tensors(), {**state.meta(), "log": log.meta()})
                     saved = time.monotonic()
                 if stopping:
                     raise Interrupted(run.path, stop.received or 15)
-                if ended and log.exhausted(state.epoch, recipe.patience):
+                if exhausted:
                     listener.notice(f"stopped early: no better validation score for {recipe.patience} epochs")
                     break
                 if ended and not state.finished:

@@ -3,11 +3,13 @@
 from neocog.models._build import create_model, model_edits
 from neocog.models._classifier import Classifier, ModelConfig
 from neocog.models._convert import convert_state_dict
+from neocog.models._family import Family
 from neocog.models._tap import tap, unwrap
 from neocog.models._weights import LoadReport, read_state
 
 __all__ = [
     "Classifier",
+    "Family",
     "LoadReport",
     "ModelConfig",
     "convert_state_dict",

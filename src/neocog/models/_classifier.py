@@ -36,7 +36,7 @@ class ModelConfig:
 class Classifier(nn.Module):
     """An image classifier: images `(N, C, H, W)` to logits `(N, num_classes)`.
 
-    A subclass takes its config and nothing else, sets `num_features` and `stages`, names its last linear layer in
+    A subclass takes its config and nothing else, sets `num_features` and `stage_names`, names its last linear layer in
     `head_name`, and implements `forward_features`, `forward_head` and `init_weights`. No network writes in place into
     a module's output, so that `tap` reads what the module returned.
 
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
         name: the catalog's name of the variant; empty for a network that `create_model` did not make.
         loaded: what was loaded and what was made anew, where `create_model` was given weights.
         num_features: width of the vector that the head classifies.
-        stages: names of the modules after which resolution or width changes, in order.
+        stage_names: names of the modules after which resolution or width changes, in order.
         head_name: name of the linear layer that gives the logits.
         stem_name: name of the first convolution, the one that `in_chans` changes.
         min_size: the least (height, width) of an input.
@@ -58,7 +58,7 @@ class Classifier(nn.Module):
     name: str = ""
     loaded: LoadReport | None = None
     num_features: int
-    stages: tuple[str, ...]
+    stage_names: tuple[str, ...]
     min_size: tuple[int, int] = (1, 1)
 
     def __init__(self, config: ModelConfig) -> None:

@@ -30,7 +30,7 @@ def tap(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
 
     Args:
         model: a network, or one wrapped by DDP or `torch.compile`, whose names are looked up without the wrapper's.
-        names: of modules, as `named_modules` gives them, such as a `Classifier`'s `stages`.
+        names: of modules, as `named_modules` gives them, such as a `Classifier`'s `stage_names`.
 
     Raises:
         UnknownNameError: no module of that name; the message names the near ones.

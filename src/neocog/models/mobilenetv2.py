@@ -174,7 +174,7 @@ class MobileNetV2(Classifier):
         self.conv_head = pointwise(channels, self.num_features)
         self.bn2 = nn.BatchNorm2d(self.num_features)
         self.classifier = linear_head(self.num_features, config.num_classes)
-        self.stages = ("conv_stem", *(f"blocks.{row}" for row in range(len(TABLE_2))), "conv_head")
+        self.stage_names = ("conv_stem", *(f"blocks.{row}" for row in range(len(TABLE_2))), "conv_head")
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last map, `(N, num_features, H / 32, W / 32)`."""

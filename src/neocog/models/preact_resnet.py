@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.models._classifier import Classifier, ModelConfig
-from neocog.models.resnet import PaddedIdentity
+from neocog.models.resnet import PaddedIdentity, check_stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class PreActResNetConfig(ModelConfig):
             stride 1, for images of some 32 pixels.
         shortcut: how x reaches the sum where its shape changes: "A" pads it with zeros, "B" projects it.
         bottleneck_stride: which of a bottleneck's convolutions halves the resolution: the first "1x1", as in the
-            authors' code for CIFAR, or the "3x3", as in the Torch code that they used for ImageNet, and in timm.
+            authors' code for CIFAR, or the "3x3", as in Facebook's Torch code for ImageNet and in timm.
         activate_stem: normalise and activate the stem's output for both paths of the first block, as the paper's
             appendix says, and not for its residual alone, as timm does. Where the first block projects x they agree.
     """
@@ -44,6 +44,11 @@ class PreActResNetConfig(ModelConfig):
     shortcut: Literal["A", "B"] = "B"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"
     activate_stem: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a network without blocks or filters."""
+        super().__post_init__()
+        check_stages(self.depths, self.width)
 
 
 class PreActBlock(nn.Module):

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neocog.errors import UsageError
 from neocog.models._classifier import Classifier, ModelConfig, linear_head
 
 Shortcut = Literal["A", "B", "C", "none"]
@@ -45,6 +46,19 @@ class ResNetConfig(ModelConfig):
     shortcut: Shortcut = "B"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"
     zero_init_last: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a network without blocks or filters."""
+        super().__post_init__()
+        check_stages(self.depths, self.width)
+
+
+def check_stages(depths: tuple[int, ...], width: int) -> None:
+    """Raise `UsageError` unless each of `depths` is a number of blocks, and `width` one of filters."""
+    if not depths or min(depths) < 1:
+        raise UsageError(f"depths are the blocks of each stage, at least 1 in each; not {depths}")
+    if width < 1:
+        raise UsageError(f"width is the number of filters in the first stage, at least 1; not {width}")
 
 
 class PaddedIdentity(nn.Module):
@@ -192,7 +206,7 @@ class ResNet(Classifier):
                 blocks.append(block(config, channels, width, stride))
                 channels = width * block.expansion
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.stages = tuple(f"layer{stage + 1}" for stage in range(len(config.depths)))
+        self.stage_names = tuple(f"layer{stage + 1}" for stage in range(len(config.depths)))
 
         self.num_features = channels
         self.fc = linear_head(channels, config.num_classes)
@@ -201,7 +215,7 @@ class ResNet(Classifier):
         """Return the last stage's output `(N, num_features, h, w)`: h is H / 32, or H / 4 in the networks for CIFAR."""
         # The ReLU stands before the pool in the authors' code. The two commute, and here it has a quarter of the work.
         x = F.relu(self.maxpool(self.bn1(self.conv1(x))))
-        for stage in self.stages:
+        for stage in self.stage_names:
             x = self.get_submodule(stage)(x)
         return x
 
