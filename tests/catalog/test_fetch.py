@@ -21,9 +21,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """A server on this machine that speaks the hub's protocol: files by "owner/name/file"; `requests` is what was asked for.
+    """A server on this machine that speaks the hub's protocol.
 
-    `delay` keeps the client waiting that many seconds, and a `broken` hub fails in the middle of every file.
+    Its `files` are by "owner/name/file", and `requests` is what was asked for. `delay` keeps the client waiting that
+    many seconds, and a `broken` hub fails in the middle of every file.
     """
 
     def __init__(self) -> None:

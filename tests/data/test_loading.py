@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -261,8 +262,8 @@ def test_a_large_jpeg_decoded_at_a_lower_resolution_looks_the_same(orientation: 
         assert got.mode == expected.mode
         difference = np.abs(np.asarray(got).astype(int) - np.asarray(expected).astype(int))
         # Sides that are no multiple of 8 put a turned image's box off by less than half a pixel of the result.
-        assert difference.mean() < (1 if orientation == 1 else 3)
-        assert difference.max() < (5 if orientation == 1 else 12)
+        assert difference.mean() < (1 if orientation == 1 else 5)
+        assert difference.max() < (5 if orientation == 1 else 20)
 
 
 def test_a_large_jpeg_is_in_fact_decoded_at_a_lower_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +278,7 @@ def test_a_large_jpeg_is_in_fact_decoded_at_a_lower_resolution(monkeypatch: pyte
     encoded = encode(picture(1, 421, 603), "JPEG")
     augmentation = Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.5))
     random_resized_crop(encoded, draw(torch.tensor([0]), augmentation), augmentation, PHOTO)
-    assert sizes == [(151, 106)]
+    assert sizes == [(76, 53)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -448,6 +449,19 @@ def test_a_signal_to_the_whole_group_stops_no_worker_and_prints_no_traceback(tmp
     assert errors == ""
     assert process.returncode == 0
     assert others(process.pid) == []
+
+
+def test_an_error_ends_the_workers_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "0.jpg"
+    path.write_bytes(b"not an image")
+    split = Split(make_rows(image_structs(paths=[str(path)]), [0], ["a"]), ("a",), "photos")
+    batches = training_batches(split, PHOTO, Augmentation(), batch_size=1, workers=2, in_memory=False)
+    steps = batches.steps(0)
+    before = {child.pid for child in multiprocessing.active_children()}
+    with pytest.raises(DataError) as caught:
+        next(steps)
+    assert {child.pid for child in multiprocessing.active_children()} <= before
+    assert caught.value is not None  # the error, its frames and the broken generator are still here
 
 
 def test_a_killed_run_leaves_no_workers_behind(tmp_path: Path) -> None:

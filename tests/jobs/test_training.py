@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ class Heard(jobs.Listener):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> jobs.TrainResult:
     out = tmp_path_factory.mktemp("digits") / "run"
-    return jobs.train("digits", overrides={**SHORT, "epochs": 4}, out=out, command="neocog train digits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        return jobs.train("digits", overrides={**SHORT, "epochs": 4}, out=out, command="neocog train digits")
 
 
 def test_a_run_leaves_all_that_explains_it(digits: jobs.TrainResult) -> None:
@@ -84,8 +87,8 @@ def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         assert splits.test is not None
         rows = splits.test.rows
         labels = [9 - label for label in rows["label"]]
-        splits.test.rows = rows.remove_columns("label").add_column("label", labels)
-        return splits
+        spoilt = replace(splits.test, rows=rows.remove_columns("label").add_column("label", labels))
+        return replace(splits, test=spoilt)
 
     monkeypatch.setattr(training, "load_data", with_spoilt_test)
     spoilt = jobs.train("digits", overrides=SHORT, out=tmp_path / "spoilt")

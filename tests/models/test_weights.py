@@ -65,6 +65,18 @@ def test_loaded_weights_can_be_trained_without_changing_the_file(file: Path) -> 
     assert file.read_bytes() == before
 
 
+def test_weights_mapped_from_a_file_give_the_same_gradients_to_the_last_bit(file: Path) -> None:
+    mapped = create_model(NAME, weights=file, dropout=0.0)
+    copied = create_model(NAME, dropout=0.0)
+    copied.load_state_dict(mapped.state_dict())
+    for network in (mapped, copied):
+        network(images()).square().sum().backward()
+    for one, other in zip(mapped.parameters(), copied.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
+
+
 @pytest.mark.parametrize("wrap", ["plain", "state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
 def test_a_pth_file_is_read_as_other_programs_write_it(

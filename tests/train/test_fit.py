@@ -128,6 +128,14 @@ def test_training_the_head_alone_moves_nothing_else() -> None:
     assert moved == {"fc.weight", "fc.bias"}
 
 
+def test_frozen_norms_keep_their_statistics_and_train_their_scales() -> None:
+    network = make_network(norm=True)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    *_, _ = fit(SupervisedTask(network, freeze_norms=True), TensorBatches(), PLAIN)
+    moved = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {"conv1.weight", "norm.weight", "norm.bias", "fc.weight", "fc.bias"}
+
+
 def test_clipping_bounds_the_first_step() -> None:
     recipe = PLAIN.override({"clip_norm": 1e-3, "optimizer.momentum": 0.0, "optimizer.weight_decay": 0.0})
     before = make_network()

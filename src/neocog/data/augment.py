@@ -159,39 +159,58 @@ def resize_boxes(images: Tensor, boxes: npt.NDArray[np.int64], interpolation: In
         interpolation: the filter.
     """
     tops, lefts, heights, widths = torch.from_numpy(boxes).to(images.device, torch.float32).unbind(1)
-    rows = _resampling(tops, heights, images.shape[2], interpolation).unsqueeze(1)
-    columns = _resampling(lefts, widths, images.shape[3], interpolation).unsqueeze(1)
-    # Halves are rounded up, not to even: an exact half is common where an image is doubled.
-    widened = (images.to(torch.float32) @ columns.transpose(2, 3)).add_(0.5).floor_().clamp_(0, 255)
-    return (rows @ widened).add_(0.5).clamp_(0, 255).to(torch.uint8)
+    columns = _resampling(lefts, widths, images.shape[3], interpolation)
+    rows = _resampling(tops, heights, images.shape[2], interpolation)
+    widened = _stretch(images.to(torch.float32), columns)
+    return _stretch(widened.transpose(2, 3), rows).transpose(2, 3).to(torch.uint8).contiguous()
+
+
+def _stretch(images: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply each row of an image with the image's matrix, and round to whole numbers from 0 to 255.
+
+    Halves are rounded up, not to even as `round` would: an exact half is common where an image is doubled.
+    """
+    rows = images.flatten(1, 2)
+    return torch.bmm(rows, matrices).add_(0.5).floor_().clamp_(0, 255).view(images.shape)
 
 
 def _resampling(starts: Tensor, lengths: Tensor, size: int, interpolation: Interpolation) -> Tensor:
-    """Return matrices `(N, size, size)` that stretch `lengths` pixels from `starts` to `size` pixels.
+    """Return matrices `(N, size, size)` whose column i holds the weights of the pixels that make pixel i.
 
-    A box is never longer than the image it is resized to, so that the filters need no widening.
+    They stretch `lengths` pixels from `starts` to `size` pixels. A box is never longer than the image that it is
+    resized to, so that the filters need no widening.
     """
-    reach, weigh = _FILTERS[interpolation]
-    pixels = torch.arange(size, device=starts.device)
-    centres = starts.view(-1, 1, 1) + (pixels.view(-1, 1) + 0.5) * lengths.view(-1, 1, 1) / size - 0.5
-    distances = pixels - centres
-    weights = weigh(distances) * ((distances > -reach) & (distances <= reach))
-    return weights / weights.sum(2, keepdim=True)
+    pixels = torch.arange(size, dtype=torch.float32, device=starts.device)
+    centres = starts.view(-1, 1, 1) + (pixels + 0.5) * lengths.view(-1, 1, 1) / size - 0.5
+    weights = _FILTERS[interpolation](pixels.view(-1, 1) - centres)
+    return weights.div_(weights.sum(1, keepdim=True))
 
 
-def _cubic(x: Tensor) -> Tensor:
+def _nearest(x: Tensor) -> Tensor:
+    return ((x > -0.5) & (x <= 0.5)).to(x.dtype)
+
+
+def _bilinear(x: Tensor) -> Tensor:
+    return (1 - x.abs()).clamp_(min=0)
+
+
+def _bicubic(x: Tensor) -> Tensor:
     """Keys' cubic convolution (1981, equation 4) with a = -1/2."""
-    x = x.abs()
+    x = x.abs().clamp_(max=2)
     return torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2)
 
 
-_FILTERS: dict[Interpolation, tuple[float, Callable[[Tensor], Tensor]]] = {
-    "nearest": (0.5, torch.ones_like),
-    "bilinear": (1.0, lambda x: 1 - x.abs()),
-    "bicubic": (2.0, _cubic),
-    "lanczos": (3.0, lambda x: torch.sinc(x) * torch.sinc(x / 3)),
+def _lanczos(x: Tensor) -> Tensor:
+    return torch.sinc(x) * torch.sinc(x / 3) * (x.abs() < 3)
+
+
+_FILTERS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
+    "nearest": _nearest,
+    "bilinear": _bilinear,
+    "bicubic": _bicubic,
+    "lanczos": _lanczos,
 }
-"""How far each of Pillow's filters reaches, in pixels, and its weight at a distance within that."""
+"""Pillow's filters: the weight of a pixel at a distance."""
 
 
 def _shift(images: Tensor, draws: Tensor, border: int) -> Tensor:

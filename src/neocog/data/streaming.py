@@ -6,6 +6,7 @@ batches are the same for any number of workers, and none as well.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -80,6 +81,8 @@ class StreamedImages:
     ) -> None:
         if workers < 0:
             raise UsageError(f"workers must be 0 or more, not {workers}")
+        self._keep_workers = keep_workers
+        self._batches: Iterator[Tensor | DataError] | None = None
         self._requests = _Requests()
         self._loader: DataLoader[Tensor | DataError] = DataLoader(
             _Reader(split, preprocessing, augmentation),
@@ -104,26 +107,35 @@ class StreamedImages:
         """
         self._requests.current = requests
         with _signals_held():
-            batches = iter(self._loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise DataError(
-                    "a process that decodes images died, probably for want of memory; use fewer with "
-                    "`--set workers=1`, or none with `--set workers=0`"
-                ) from error
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+            batches = self._batches = iter(self._loader)
+        batch: Tensor | DataError | None = None
+        try:
+            while (batch := next(batches, None)) is not None:
+                if isinstance(batch, DataError):
+                    self.close()
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self.close()
+            raise DataError(
+                "a process that decodes images died, probably for want of memory; use fewer with "
+                "`--set workers=1`, or none with `--set workers=0`"
+            ) from error
+        finally:
+            # An error that hung on to this frame, and so to itself, would keep the workers alive as well.
+            del batch, batches
+            if not self._keep_workers:
+                self.close()
 
     def close(self) -> None:
         """End the workers; a later `fetch` starts new ones."""
-        self._loader._iterator = None
+        # What PyTorch offers instead, to drop the last reference, waits until every frame that holds one is gone.
+        end = getattr(self._batches, "_shutdown_workers", None)
+        if end is not None:
+            end()
+        self._batches = self._loader._iterator = None
 
 
 class _Requests:
@@ -239,6 +251,7 @@ def _start_worker(worker: int) -> None:
     writing a checkpoint, for which its workers must still be alive, and silent. Both signals are blocked since
     before the worker started (`_signals_held`); SIGTERM is taken here, and counts from the parent only.
     """
+    gc.freeze()  # what was inherited from the parent is the parent's to collect
     if hasattr(signal, "sigwaitinfo"):
         threading.Thread(target=_end_with_parent, daemon=True).start()
     else:

@@ -27,6 +27,7 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
         recipe.loss,
         class_weights=class_weights(splits) if recipe.loss.balance else None,
         only_head=recipe.train == "head",
+        freeze_norms=recipe.freeze_norms,
     )
     return task.to(plan.device)
 

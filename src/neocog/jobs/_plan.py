@@ -27,6 +27,7 @@ from neocog.train.precision import computes_in_bf16
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PHOTOGRAPH_SIZE = 224
+SMALL_STEP = 200_000_000  # multiply-adds of a batch: LeNet-5 stays below, ResNet-20 is far above
 
 
 class Plan(BaseModel):
@@ -132,14 +133,15 @@ def gather_facts(splits: Splits, model: str | None, device: str) -> Facts:
 
 def resolve(recipe: Recipe, facts: Facts) -> Recipe:
     """Return `recipe` with every "auto" replaced and a batch that the data can fill."""
-    cores = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or 1
+    macs, cores = describe(recipe.model).macs, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or 1
     changes: dict[str, Any] = {}
     if recipe.precision == "auto":
         changes["precision"] = "bf16" if computes_in_bf16(facts.device) else "fp32"
     if recipe.channels_last == "auto":
         changes["channels_last"] = True
     if recipe.threads == "auto":
-        changes["threads"] = cores
+        # Handing a step of a millisecond to other threads takes longer than doing it.
+        changes["threads"] = cores if macs * recipe.batch_size >= SMALL_STEP else 1
     if recipe.workers == "auto":
         changes["workers"] = 0 if facts.small else max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
     if recipe.batch_size > facts.images:

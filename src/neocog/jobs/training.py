@@ -281,10 +281,16 @@ def _describe(run: Run, plan: Plan, splits: Splits, parts: _Parts) -> list[tuple
         ("network", f"{recipe.model} at {height}x{width}, {parameters:,} parameters"
          + (f", {trained:,} of them trained" if trained != parameters else "")),
         ("weights", recipe.weights or "none: from scratch"),
-        ("recipe", f"{recipe.name}: {recipe.epochs} epochs of {parts.state.steps_per_epoch} steps, batches of "
+        ("recipe", f"{recipe.name}: {counted(recipe.epochs, 'epoch')} of "
+         f"{counted(parts.state.steps_per_epoch, 'step')}, batches of "
          f"{recipe.batch_size}, {recipe.optimizer.name}, rate {recipe.optimizer.lr:g}"),
-        ("machine", f"{plan.device}, {recipe.precision}, {recipe.threads} threads"
-         + (f", {recipe.workers} workers" if recipe.workers else "")
+        ("machine", f"{plan.device}, {recipe.precision}, {counted(int(recipe.threads), 'thread')}"
+         + (f", {counted(int(recipe.workers), 'worker')}" if recipe.workers else "")
          + (", channels-last" if recipe.channels_last else "")),
         ("run", str(run.path)),
     ]  # fmt: skip
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 epoch" or "3 epochs"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

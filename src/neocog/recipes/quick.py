@@ -56,6 +56,7 @@ def photographs(facts: Facts) -> Recipe:
         weights="default" if tuned else None,
         epochs=clamp(ceil(2_000 / facts.images), 3, 12) if tuned else clamp(ceil(60_000 / facts.images), 30, 150),
         batch_size=batch,
+        freeze_norms=tuned,  # a small batch says less of the world than the images the weights were trained on
         loss=loss(facts, smoothing=0.1),
         optimizer=Optimizer(
             name="sgd",

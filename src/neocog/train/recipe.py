@@ -104,6 +104,8 @@ class Recipe(Setting):
         model: default network; edits are fields of its config.
         weights: None for a fresh network, "default" for the catalog's first, a tag of the catalog, or a path.
         train: which parameters move: all, or only the head ("linear probe").
+        freeze_norms: keep batch norm's statistics as the weights brought them and normalise by those. For
+            fine-tuning on small batches, and for weights whose statistics were folded into other layers.
         image_size: side of the square that the network sees; None takes the weights' or the network's own.
         batch_size: images per optimiser step over all processes and micro-batches.
         accumulate: micro-batches per step and process.
@@ -121,6 +123,7 @@ class Recipe(Setting):
     edits: dict[str, Any] = {}
     weights: str | None = None
     train: Literal["all", "head"] = "all"
+    freeze_norms: bool = False
     image_size: int | None = Field(None, ge=1)
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(32, ge=1)

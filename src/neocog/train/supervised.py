@@ -22,6 +22,7 @@ class SupervisedTask(Task):
         loss: what is minimised.
         class_weights: `(K,)` weights of the classes, or None for equal ones.
         only_head: train the head alone; the rest is frozen, in evaluation mode, and not differentiated.
+        freeze_norms: keep batch norms in evaluation mode; their scales and shifts are still trained.
     """
 
     class_weights: Tensor | None
@@ -33,11 +34,12 @@ class SupervisedTask(Task):
         *,
         class_weights: Tensor | None = None,
         only_head: bool = False,
+        freeze_norms: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss or Loss()
-        self.only_head = only_head
+        self.only_head, self.freeze_norms = only_head, freeze_norms
         self.register_buffer("class_weights", class_weights, persistent=False)
         if only_head:
             head = set(network.get_submodule(network.head_name).parameters())
@@ -45,10 +47,14 @@ class SupervisedTask(Task):
                 parameter.requires_grad_(parameter in head)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode; a frozen network stays in evaluation mode, so that its statistics do not move."""
+        """Set training mode; what is frozen stays in evaluation mode, so that its statistics do not move."""
         super().train(mode)
         if self.only_head:
             self.network.eval()
+        if self.freeze_norms:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
 
     def forward(self, batch: Batch) -> TaskLoss:
