@@ -213,6 +213,16 @@ def test_evaluation_sees_exactly_what_prediction_sees(
     assert all(batch.images.is_contiguous(memory_format=layout) for batch in seen)
 
 
+def test_an_evaluation_broken_off_leaves_another_alone(photos: Split) -> None:
+    batches = evaluation_batches(photos, PHOTO, batch_size=5, workers=1)
+    broken, whole = iter(batches), iter(batches)
+    next(broken)
+    seen = [next(whole)]
+    del broken
+    seen += list(whole)
+    assert torch.equal(torch.cat([batch.indices for batch in seen]), torch.arange(23))
+
+
 def test_evaluation_of_grey_images_and_of_none() -> None:
     split = table([encode(picture(number, 10, 12, "L")) for number in range(3)])
     look = Preprocessing(size=(12, 12), fit="pad", mean=(0.1,), std=(0.3,), channels=1)

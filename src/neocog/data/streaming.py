@@ -124,17 +124,14 @@ class StreamedImages:
                 "`--set workers=1`, or none with `--set workers=0`"
             ) from error
         finally:
+            if not self._keep_workers:
+                _end(batches)
             # An error that hung on to this frame, and so to itself, would keep the workers alive as well.
             del batch, batches
-            if not self._keep_workers:
-                self.close()
 
     def close(self) -> None:
         """End the workers; a later `fetch` starts new ones."""
-        # What PyTorch offers instead, to drop the last reference, waits until every frame that holds one is gone.
-        end = getattr(self._batches, "_shutdown_workers", None)
-        if end is not None:
-            end()
+        _end(self._batches)
         self._batches = self._loader._iterator = None
 
 
@@ -242,6 +239,16 @@ def random_resized_crop(
         box = box_in(*image.size)
     place = (box[0] / shrink, box[1] / shrink, box[2] / shrink, box[3] / shrink)
     return image.resize((width, height), Image.Resampling[preprocessing.interpolation.upper()], place)
+
+
+def _end(batches: Iterator[Tensor | DataError] | None) -> None:
+    """End the workers behind an iterator, if it has any.
+
+    What PyTorch offers instead, dropping the last reference, waits until every frame that holds one is gone.
+    """
+    end = getattr(batches, "_shutdown_workers", None)
+    if end is not None:
+        end()
 
 
 def _start_worker(worker: int) -> None:

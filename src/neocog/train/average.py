@@ -31,6 +31,12 @@ class WeightAverage:
         return self.settings.decay > 0
 
     @torch.no_grad()
+    def restart(self) -> None:
+        """Begin the average at the weights as they are now."""
+        for name, averaged in self.tensors.items():
+            averaged.copy_(self.live[name])
+
+    @torch.no_grad()
     def update(self, updates: int) -> None:
         """Move the average towards the weights after the update number `updates`, counted from 1."""
         if self.active:

@@ -42,6 +42,9 @@ class Alone:
         """Return the context of one micro-batch's forward and backward pass."""
         return nullcontext()
 
+    def share(self) -> None:
+        """Give every process the main one's weights, which a task may have changed while it prepared itself."""
+
     def after_step(self) -> None:
         """Bring to one value what the step left different between processes."""
 
@@ -77,6 +80,11 @@ class Together(Alone):
     def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
         """Return a context in which gradients are summed over processes only at the last micro-batch."""
         return nullcontext() if last else self.module.no_sync()  # type: ignore[operator]
+
+    def share(self) -> None:
+        """Broadcast every parameter and buffer from the main process."""
+        for tensor in self.module.state_dict().values():
+            dist.broadcast(tensor, 0)
 
     def after_step(self) -> None:
         """Set batch norm's running statistics to their mean over processes, in one message."""

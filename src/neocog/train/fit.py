@@ -36,6 +36,8 @@ def fit(
     sync = sync or Alone(task)
     if state.step == 0:
         task.prepare(batches)
+        sync.share()
+        state.average.restart()
     task.train()
     while not state.finished:
         for micro_batches in batches.steps(state.epoch, start=state.step_in_epoch):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neocog.data.loading import Batch
+from neocog.data.loading import Batch, Batches
+from neocog.layers.norm import unfold_batch_norms
 from neocog.models._classifier import Classifier
 from neocog.train.recipe import Loss, Optimizer
 from neocog.train.task import Task, TaskLoss, decayed_and_exempt
+
+
+UNFOLD_IMAGES = 256  # enough for statistics of every channel, and a few seconds' work
 
 
 class SupervisedTask(Task):
@@ -56,6 +61,16 @@ class SupervisedTask(Task):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+    def prepare(self, batches: Batches) -> None:
+        """Give batch norms their statistics where the weights came with none.
+
+        Published weights are sometimes folded: every norm is left with its shift alone. Training such a network
+        needs statistics that leave its function as it is; they are taken from the first training images.
+        """
+        if self.network.loaded is not None and self.network.loaded.identity_norms and not self.only_head:
+            steps = islice(batches.steps(0), -(-UNFOLD_IMAGES // batches.batch_size))
+            unfold_batch_norms(self.network, (batch.images for step in steps for batch in step))
 
     def forward(self, batch: Batch) -> TaskLoss:
         """Return the loss of `batch`, with its top-1 accuracy where each image has one label."""
