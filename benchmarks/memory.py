@@ -27,8 +27,9 @@ def peak() -> int:
 def train(how: str, name: str) -> None:
     """Make some steps and print the peak."""
     import torch
-    from neocog.data.loading import Batch
     from training_step import bare_step, neocog_step
+
+    from neocog.data.loading import Batch
 
     torch.manual_seed(0)
     batch = Batch(torch.randn(BATCH, 3, SIZE, SIZE), torch.randint(0, 1000, (BATCH,)), torch.arange(BATCH))

@@ -14,11 +14,11 @@ import argparse
 from collections.abc import Callable, Iterator
 
 import torch
-from neocog.data.loading import Batch
 from pairs import interleave, machine
 from torch.nn import functional as F
 
 from neocog import create_model
+from neocog.data.loading import Batch
 from neocog.train.fit import fit
 from neocog.train.precision import computes_in_bf16
 from neocog.train.recipe import Optimizer, Recipe

@@ -222,9 +222,7 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    alone = jobs.train(
-        "digits", overrides={**SHORT, "batch_size": 32, "accumulate": 2}, out=tmp_path / "alone"
-    )
+    alone = jobs.train("digits", overrides={**SHORT, "batch_size": 32, "accumulate": 2}, out=tmp_path / "alone")
     together = load_file(out / "model.safetensors")
     for name, tensor in load_file(alone.model).items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)

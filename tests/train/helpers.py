@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from neocog.data.loading import Batch
 from torch import Tensor, nn
 
 from neocog.data.keys import epoch_order
+from neocog.data.loading import Batch
 from neocog.models._classifier import Classifier, ModelConfig
 
 

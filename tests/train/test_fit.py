@@ -3,18 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import TensorBatches, make_network
-from neocog.data.loading import Batch
 from torch.nn import functional as F
 
+from neocog.data.loading import Batch
 from neocog.train.fit import fit
 from neocog.train.recipe import Average, Loss, Optimizer, Recipe, Schedule
 from neocog.train.state import State
 from neocog.train.supervised import SupervisedTask
 from neocog.train.task import TaskLoss
 
-PLAIN = Recipe(
-    epochs=3, batch_size=8, optimizer=Optimizer(lr=0.1, weight_decay=0.01), schedule=Schedule(name="cosine")
-)
+PLAIN = Recipe(epochs=3, batch_size=8, optimizer=Optimizer(lr=0.1, weight_decay=0.01), schedule=Schedule(name="cosine"))
 
 
 def run(recipe: Recipe, batches: TensorBatches | None = None, *, norm: bool = False, dropout: float = 0.0) -> State:
@@ -48,9 +46,7 @@ def test_the_loop_equals_a_hand_written_one_with_torch_s_optimizer_and_scheduler
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_run_broken_off_after_any_step_ends_in_the_same_bits(optimizer: str) -> None:
-    recipe = PLAIN.override(
-        {"optimizer.name": optimizer, "optimizer.lr": 0.01, "average.decay": 0.9, "clip_norm": 1.0}
-    )
+    recipe = PLAIN.override({"optimizer.name": optimizer, "optimizer.lr": 0.01, "average.decay": 0.9, "clip_norm": 1.0})
     whole = run(recipe, norm=True, dropout=0.5)
     expected = {name: tensor.clone() for name, tensor in whole.tensors().items()}
     for stop in range(1, whole.step):
@@ -188,11 +184,11 @@ def test_the_average_equals_timm_s() -> None:
     recipe = PLAIN.model_copy(update={"average": Average(decay=0.9, warmup=False)})
     task = SupervisedTask(make_network(norm=True))
     theirs = ModelEmaV3(task.network, decay=0.9)
-    states = fit(task, TensorBatches(), recipe)
-    for state in states:
+    for state in fit(task, TensorBatches(), recipe):
+        kept = state.average
         theirs.update(task.network)
-    live = state.task.network.fc.weight.clone()
-    with state.average.in_place():
+    live = task.network.fc.weight.clone()
+    with kept.in_place():
         for name, tensor in theirs.module.state_dict().items():
             torch.testing.assert_close(task.network.state_dict()[name], tensor, rtol=1e-5, atol=1e-7)
     assert torch.equal(task.network.fc.weight, live)

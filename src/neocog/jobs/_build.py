@@ -66,6 +66,7 @@ def build_batches(plan: Plan, split: Split, *, rank: int = 0, world_size: int = 
         workers=int(recipe.workers),
         device=plan.device,
         channels_last=bool(recipe.channels_last),
+        in_memory=plan.in_memory,
     )
 
 
@@ -78,4 +79,5 @@ def measuring_batches(plan: Plan, split: Split) -> EvaluationBatches:
         workers=int(plan.recipe.workers),
         device=plan.device,
         channels_last=bool(plan.recipe.channels_last),
+        in_memory=plan.in_memory,
     )

@@ -94,9 +94,7 @@ def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, li
     )
 
 
-def measure(
-    loaded: LoadedModel, plan: Plan, split: Split, listener: Listener
-) -> tuple[ClassificationReport, Outputs]:
+def measure(loaded: LoadedModel, plan: Plan, split: Split, listener: Listener) -> tuple[ClassificationReport, Outputs]:
     """Return the report of the shipped weights on `split`."""
     listener.begin(f"measuring on the {split.name} images", len(split))
     batches = measuring_batches(plan, split)
@@ -112,9 +110,7 @@ def measure(
     return found
 
 
-def draw(
-    run: Run, plan: Plan, report: ClassificationReport, outputs: Outputs, split: Split
-) -> tuple[Path, ...]:
+def draw(run: Run, plan: Plan, report: ClassificationReport, outputs: Outputs, split: Split) -> tuple[Path, ...]:
     """Draw what the report shows; return the figures' paths."""
     run.figures.mkdir(exist_ok=True)
     drawn = [training_curves(run.read_metrics(), run.figures / "curves.png")]

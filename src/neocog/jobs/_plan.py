@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from neocog.catalog import describe, find_weights, weights_at_hand
 from neocog.data.loading import measure_mean_std
 from neocog.data.preprocess import Preprocessing
-from neocog.data.table import Split, Splits
+from neocog.data.table import SMALL_SIDE, Split, Splits
 from neocog.errors import UsageError
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
@@ -31,7 +31,11 @@ SMALL_STEP = 200_000_000  # multiply-adds of a batch: LeNet-5 stays below, ResNe
 
 
 class Plan(BaseModel):
-    """What a run is built from, as run.json keeps it: resuming reads this and chooses nothing again."""
+    """What a run is built from, as run.json keeps it: resuming reads this and chooses nothing again.
+
+    `in_memory` is among it because whether the images fit depends on the machine, and a crop of an image in memory
+    differs by a rounding from the crop of a file.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,6 +47,7 @@ class Plan(BaseModel):
     classes: tuple[str, ...]
     multi_label: bool
     in_chans: int
+    in_memory: bool
     fingerprint: str
 
     @property
@@ -76,6 +81,9 @@ def make_plan(
     chosen = chosen.override(({"weights": weights} if weights else {}) | dict(overrides))
     chosen = resolve(chosen, facts)
     preprocessing = choose_preprocessing(chosen, splits, facts)
+    in_memory = splits.small and max(preprocessing.size) <= SMALL_SIDE
+    if in_memory:
+        chosen = chosen.model_copy(update={"workers": 0})
     check_network(chosen, preprocessing, len(splits.classes))
     say_choices(chosen, facts, listener)
     return Plan(
@@ -87,6 +95,7 @@ def make_plan(
         classes=splits.classes,
         multi_label=splits.multi_label,
         in_chans=preprocessing.channels,
+        in_memory=in_memory,
         fingerprint=fingerprint(splits.train),
     )
 
@@ -143,7 +152,7 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
         # Handing a step of a millisecond to other threads takes longer than doing it.
         changes["threads"] = cores if macs * recipe.batch_size >= SMALL_STEP else 1
     if recipe.workers == "auto":
-        changes["workers"] = 0 if facts.small else max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
+        changes["workers"] = max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
     if recipe.batch_size > facts.images:
         changes["batch_size"] = facts.images // recipe.accumulate * recipe.accumulate
     if facts.multi_label and recipe.loss.name != "binary_cross_entropy":

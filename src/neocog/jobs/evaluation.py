@@ -70,9 +70,7 @@ def evaluate(
         source, split=split, data_dir=None if data_dir is None else Path(data_dir), classes=card.classes
     )
     listener.begin(f"evaluating {images.name}", len(images))
-    batches = evaluation_batches(
-        images, card.preprocessing, batch_size=batch_size, workers=workers, device=place
-    )
+    batches = evaluation_batches(images, card.preprocessing, batch_size=batch_size, workers=workers, device=place)
     report, outputs = evaluate_network(
         loaded.network,
         batches,

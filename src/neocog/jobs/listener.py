@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class Listener:
@@ -25,3 +25,27 @@ class Listener:
 
     def epoch(self, row: dict[str, float]) -> None:
         """Hear the figures of a training epoch that ended: a row of metrics.csv."""
+
+
+class Diary(Listener):
+    """Passes everything on to another listener, and writes what a person was told into a run's log."""
+
+    def __init__(self, listener: Listener, write: Callable[[str], None]) -> None:
+        self.listener, self.write = listener, write
+        self.begin, self.advance, self.end = listener.begin, listener.advance, listener.end  # type: ignore[method-assign]
+
+    def notice(self, text: str) -> None:
+        """Pass on and write down."""
+        self.listener.notice(text)
+        self.write(text)
+
+    def plan(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Pass on and write down."""
+        self.listener.plan(lines)
+        for label, text in lines:
+            self.write(f"{label}: {text}")
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """Pass on and write down."""
+        self.listener.epoch(row)
+        self.write(", ".join(f"{name} {value:.6g}" for name, value in row.items()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from neocog.jobs._epochs import EpochLog
 from neocog.jobs._finish import TrainResult, finish
 from neocog.jobs._plan import Plan, fingerprint, make_plan
 from neocog.jobs._signals import StopSignals
-from neocog.jobs.listener import Listener
+from neocog.jobs.listener import Diary, Listener
 from neocog.models import Classifier, model_edits
 from neocog.recipes import Recipe
 from neocog.train.distributed import Alone, Together, join_processes, leave_processes, under_torchrun
@@ -157,7 +158,7 @@ class _Parts:
 
 
 def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> TrainResult:
-    recipe = plan.recipe
+    recipe, listener = plan.recipe, Diary(listener, run.log)
     torch.set_num_threads(int(recipe.threads))
     for warning in splits.warnings:
         listener.notice(warning)
@@ -167,7 +168,7 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
     images = len(splits.train)
     if not (state.finished or log.exhausted(state.epoch, recipe.patience)):
         saved, waited = time.monotonic(), parts.batches.waited
-        with StopSignals() as stop:
+        with StopSignals() as stop, closing(parts.batches):
             log.begin_step()
             listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
             for state in fit(parts.task, parts.batches, recipe, parts.state, sync=sync):

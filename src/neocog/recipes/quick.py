@@ -3,8 +3,8 @@
     neocog train ./photos
 
 Photographs: fine-tunes published weights where they can be had (MobileNetV2 on a CPU, ResNet-50 on a GPU): a new
-head at ten times the rate of the rest, cosine decay, as many epochs as make some two thousand steps' worth of
-views. Where no weights can be had it says so and trains from scratch, which needs far more images and epochs.
+head at ten times the rate of the rest, batch norms at the statistics that the weights came with, cosine decay, and as
+many epochs as show some 1,200 images. Where no weights can be had it says so and trains from scratch, which needs far more images and epochs.
 
 Small images (up to 64 pixels): trains from scratch, LeNet-5 on grey ones and ResNet-20 on colour, with shifts; the
 images are mirrored only where they are in colour, because letters and digits do not survive a mirror.
@@ -51,20 +51,16 @@ def photographs(facts: Facts) -> Recipe:
     tuned = facts.weights_at_hand(model)
     fits = facts.memory // 2 // ACTIVATION_BYTES
     batch = power_of_two(min(fits, facts.images // 8), least=4, most=32 if facts.device == "cpu" else 128)
+    sgd = Optimizer(name="sgd", lr=0.1 * batch / 32, nesterov=True, weight_decay=1e-4)
+    adamw = Optimizer(name="adamw", lr=1e-4 * (batch / 16) ** 0.5, weight_decay=1e-2, head_lr_scale=10.0)
     return Recipe(
         model=model,
         weights="default" if tuned else None,
-        epochs=clamp(ceil(2_000 / facts.images), 3, 12) if tuned else clamp(ceil(60_000 / facts.images), 30, 150),
+        epochs=clamp(ceil(1_200 / facts.images), 3, 10) if tuned else clamp(ceil(60_000 / facts.images), 30, 150),
         batch_size=batch,
         freeze_norms=tuned,  # a small batch says less of the world than the images the weights were trained on
         loss=loss(facts, smoothing=0.1),
-        optimizer=Optimizer(
-            name="sgd",
-            lr=(0.01 if tuned else 0.1) * batch / 32,
-            nesterov=True,
-            weight_decay=1e-4,
-            head_lr_scale=10.0 if tuned else 1.0,
-        ),
+        optimizer=adamw if tuned else sgd,
         schedule=Schedule(name="cosine", warmup_epochs=0.5 if tuned else 5),
         augment=Augmentation(crop="random_resized", scale=(0.35 if tuned else 0.2, 1.0), flip=0.5),
         average=Average(decay=0.98 if tuned else 0.99),

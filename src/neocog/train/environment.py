@@ -13,7 +13,17 @@ import torch
 from neocog._version import __version__
 from neocog.train.precision import computes_in_bf16
 
-PACKAGES = ("torch", "torchvision", "datasets", "numpy", "pillow", "safetensors", "scikit-learn", "pydantic")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "datasets",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "huggingface_hub",
+    "scikit-learn",
+    "pydantic",
+)
 _GIB = 2**30
 
 

@@ -15,7 +15,6 @@ from neocog.models._classifier import Classifier
 from neocog.train.recipe import Loss, Optimizer
 from neocog.train.task import Task, TaskLoss, decayed_and_exempt
 
-
 UNFOLD_IMAGES = 256  # enough for statistics of every channel, and a few seconds' work
 
 
@@ -99,9 +98,7 @@ class SupervisedTask(Task):
         )
 
 
-def classification_loss(
-    logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None = None
-) -> Tensor:
+def classification_loss(logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None = None) -> Tensor:
     """Return the mean loss of logits `(N, K)`.
 
     Args:

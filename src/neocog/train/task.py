@@ -60,6 +60,4 @@ def decayed_and_exempt(
         if parameter.requires_grad:
             (decayed if parameter.ndim > 1 or settings.decay_all else exempt).append(parameter)
     groups = [(decayed, settings.weight_decay), (exempt, 0.0)]
-    return [
-        {"params": params, "weight_decay": decay, "lr_scale": lr_scale} for params, decay in groups if params
-    ]
+    return [{"params": params, "weight_decay": decay, "lr_scale": lr_scale} for params, decay in groups if params]
