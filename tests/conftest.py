@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Two test processes share two cores: a thread each, set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
