@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from neocog import create_model
 from neocog.data.loading import Batch
+from neocog.train.allocator import keep_freed_memory
 from neocog.train.fit import fit
 from neocog.train.precision import computes_in_bf16
 from neocog.train.recipe import Optimizer, Recipe
@@ -96,11 +97,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--keep-memory", action="store_true", help="for both sides: see neocog.train.allocator")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     options = parser.parse_args()
     precision = options.precision
     if precision == "auto":
         precision = "bf16" if computes_in_bf16("cpu") else "fp32"
+    if options.keep_memory:
+        keep_freed_memory()
     torch.manual_seed(0)
     images = torch.randn(options.batch, 3, options.size, options.size)
     batch = Batch(images, torch.randint(0, CLASSES, (options.batch,)), torch.arange(options.batch))

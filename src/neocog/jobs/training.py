@@ -25,6 +25,7 @@ from neocog.jobs._signals import StopSignals
 from neocog.jobs.listener import Diary, Listener
 from neocog.models import Classifier, model_edits
 from neocog.recipes import Recipe
+from neocog.train.allocator import keep_freed_memory
 from neocog.train.distributed import Alone, Together, join_processes, leave_processes, under_torchrun
 from neocog.train.fit import fit
 from neocog.train.run import Run
@@ -160,6 +161,8 @@ class _Parts:
 def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> TrainResult:
     recipe, listener = plan.recipe, Diary(listener, run.log)
     torch.set_num_threads(int(recipe.threads))
+    if recipe.keep_memory:
+        keep_freed_memory()
     for warning in splits.warnings:
         listener.notice(warning)
     parts = _build(run, plan, splits, listener, fresh=fresh)
