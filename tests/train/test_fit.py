@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import TensorBatches, make_network
 from torch.nn import functional as F
 
 from neocog.data.loading import Batch
+from neocog.models import LoadReport
 from neocog.train.fit import fit
 from neocog.train.recipe import Average, Loss, Optimizer, Recipe, Schedule
 from neocog.train.state import State
@@ -192,3 +195,21 @@ def test_the_average_equals_timm_s() -> None:
         for name, tensor in theirs.module.state_dict().items():
             torch.testing.assert_close(task.network.state_dict()[name], tensor, rtol=1e-5, atol=1e-7)
     assert torch.equal(task.network.fc.weight, live)
+
+
+def test_folded_norms_get_statistics_first_and_the_average_starts_from_them() -> None:
+    network = make_network(norm=True)
+    network.loaded = LoadReport(Path("folded.safetensors"), "neocog", 5, (), 1, None)
+    network.norm.bias.data.uniform_(-1, 1)
+    network.norm.running_var.fill_(1 - network.norm.eps)
+    images = TensorBatches().images
+    network.eval()
+    before = network(images)
+    task = SupervisedTask(network)
+    state = State.start(task, PLAIN.override({"average.decay": 0.9}), 3)
+    task.prepare(TensorBatches())
+    state.average.restart()
+    network.eval()
+    torch.testing.assert_close(network(images), before, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(network.norm.running_var, torch.ones(8))
+    assert torch.equal(state.average.tensors["network.norm.running_var"], network.norm.running_var)
