@@ -20,7 +20,7 @@ import datasets  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import sklearn.datasets  # noqa: F401
 import torch
-import torch.utils.tensorboard  # noqa: F401
+import torch.utils.tensorboard
 
 import neocog.jobs.training as training
 from neocog.recipes import Facts, build_recipe

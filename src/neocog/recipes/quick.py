@@ -3,8 +3,12 @@
     neocog train ./photos
 
 Photographs: fine-tunes published weights where they can be had (MobileNetV2 on a CPU, ResNet-50 on a GPU): a new
-head at ten times the rate of the rest, batch norms at the statistics that the weights came with, cosine decay, and as
-many epochs as show some 1,200 images. Where no weights can be had it says so and trains from scratch, which needs far more images and epochs.
+head at ten times the rate of the rest, batch norms at the statistics that the weights came with, cosine decay, and
+as many epochs as show some 1,200 images. Where no weights can be had it says so and trains from scratch, which needs
+far more images and epochs.
+
+Measured on two cores of a 2.5 GHz Xeon without bf16, on the 245 photographs of the ants-and-bees tutorial: 96.1 % of
+153 validation images right (95 % interval 91.7 to 98.2 %) after 5 epochs, 1 min 43 s of training.
 
 Small images (up to 64 pixels): trains from scratch, LeNet-5 on grey ones and ResNet-20 on colour, with shifts; the
 images are mirrored only where they are in colour, because letters and digits do not survive a mirror.
