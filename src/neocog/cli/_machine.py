@@ -119,7 +119,7 @@ def decoders() -> dict[str, bool]:
         "jpeg 2000": "jpg_2000",
         "avif": "avif",
     }
-    return {kind: bool(features.check(feature)) for kind, feature in kinds.items()}  # type: ignore[no-untyped-call]
+    return {kind: bool(features.check(feature)) for kind, feature in kinds.items()}
 
 
 def speeds() -> dict[str, dict[str, float]]:
