@@ -18,10 +18,27 @@ def test_an_unknown_field_names_the_near_ones() -> None:
         Recipe().override({"optimiser.lr": 0.5})
 
 
-@pytest.mark.parametrize("change", [{"optimizer.lr": -1}, {"epochs": 0}, {"precision": "fp8"}, {"batch_size": "x"}])
+@pytest.mark.parametrize(
+    "change", [{"optimizer.lr": -1}, {"epochs": 0}, {"precision": "fp8"}, {"batch_size": "x"}, {"seed": 2**64}]
+)
 def test_a_value_that_cannot_be_is_refused_with_its_name(change: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(change))):
         Recipe().override(change)
+
+
+def test_momenta_of_one_or_more_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"optimizer\.betas"):
+        Recipe().override({"optimizer.betas": [2, 3]})
+
+
+def test_a_rate_must_be_finite() -> None:
+    with pytest.raises(UsageError, match=r"optimizer\.lr"):
+        Recipe().override({"optimizer.lr": float("inf")})
+
+
+def test_an_edit_has_one_name() -> None:
+    with pytest.raises(UnknownNameError):
+        Recipe().override({"edits.stem.foo": 1})
 
 
 def test_edits_of_the_network_may_have_any_name_here() -> None:

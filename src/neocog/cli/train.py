@@ -117,7 +117,7 @@ def print_result(result: TrainResult) -> None:
     """Print what came of a run, and what to do with it."""
     from neocog.cli._report import headline
 
-    say(f"trained     {result.epochs} epochs in {duration(result.seconds)}")
+    say(f"trained     {result.epochs} epoch{'' if result.epochs == 1 else 's'} in {duration(result.seconds)}")
     if result.validation is not None:
         say(f"validation  {headline(result.validation)}")
     if result.test is not None:

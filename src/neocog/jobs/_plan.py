@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,16 @@ from pydantic import BaseModel, ConfigDict
 from neocog.catalog import describe, find_weights, weights_at_hand
 from neocog.data.loading import measure_mean_std
 from neocog.data.preprocess import Preprocessing
+from neocog.data.sources import load_data
 from neocog.data.table import SMALL_SIDE, Split, Splits
-from neocog.errors import UsageError
+from neocog.errors import UsageError, WeightsError
+from neocog.inference.model_file import Card, read_card
+from neocog.jobs._device import choose_device
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
 from neocog.models import create_model
 from neocog.models._family import Family
 from neocog.recipes import Facts, Recipe, build_recipe
-from neocog.train.distributed import local_rank
 from neocog.train.environment import available_cores
 from neocog.train.precision import computes_in_bf16
 
@@ -56,6 +59,16 @@ class Plan(BaseModel):
         return "mean_average_precision" if self.multi_label else "top1"
 
 
+def load_to_train(source: str | Path, place: Path | None, recipe: str | Recipe, overrides: Mapping[str, Any]) -> Splits:
+    """Return the images of `source`, with validation held out as the recipe's fields say.
+
+    The hold-out comes before the recipe is built, which may depend on how many images remain.
+    """
+    default = recipe if isinstance(recipe, Recipe) else Recipe()
+    held_out = default.override({k: v for k, v in overrides.items() if k in ("validation", "seed")})
+    return load_data(source, data_dir=place, validation=held_out.validation, seed=held_out.seed)
+
+
 def make_plan(
     splits: Splits,
     source: str,
@@ -69,12 +82,18 @@ def make_plan(
     listener: Listener,
 ) -> Plan:
     """Resolve every choice of a training run, and say the ones that a person may want to know."""
-    device = choose_device(device)
+    device, overrides = choose_device(device), dict(overrides)
+    if isinstance(overrides.get("model"), str):  # the recipe must know whom it is for
+        model = overrides.pop("model")
     facts = gather_facts(splits, model, device)
     chosen = recipe if isinstance(recipe, Recipe) else build_recipe(recipe, facts)
     if model is not None:
         chosen = chosen.model_copy(update={"model": model})
-    if facts.small and chosen.weights is None and model_has_small_stem(chosen.model):
+    start = overrides.get("weights", weights or chosen.weights)
+    own = own_card(start)
+    if own is not None and own.model == chosen.model:
+        chosen = chosen.model_copy(update={"edits": {**own.edits, **chosen.edits}})
+    if facts.small and start is None and model_has_small_stem(chosen.model):
         # A network for photographs shrinks 32 pixels to one before its first block; its small-image stem does not.
         chosen = chosen.model_copy(update={"edits": {"stem": "small", **chosen.edits}})
         listener.notice(f"{chosen.model} gets its stem for small images (--set edits.stem=imagenet keeps the large)")
@@ -105,21 +124,6 @@ def model_has_small_stem(name: str) -> bool:
     return min(describe(name).input[1:]) >= PHOTOGRAPH_SIZE and hasattr(Family.of(name).config, "stem")
 
 
-def choose_device(device: str | None) -> str:
-    """Return `device`, or the GPU where there is one; under `torchrun` each process takes its own."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {device!r}; use cpu, cuda or cuda:N") from error
-    if kind not in ("cpu", "cuda"):
-        raise UsageError(f"device {device!r} is not supported; use cpu, cuda or cuda:N")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} was asked for, but PyTorch sees no GPU; `neocog doctor` says what it sees")
-    return f"cuda:{local_rank()}" if device == "cuda" else device
-
-
 def gather_facts(splits: Splits, model: str | None, device: str) -> Facts:
     """Return what a recipe may know."""
     if device.startswith("cuda"):
@@ -144,6 +148,8 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
     """Return `recipe` with every "auto" replaced and a batch that the data can fill."""
     macs, cores = describe(recipe.model).macs, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) or 1
     changes: dict[str, Any] = {}
+    micro_batches = recipe.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+    check_counts(recipe, facts.images, micro_batches)
     if recipe.precision == "auto":
         changes["precision"] = "bf16" if computes_in_bf16(facts.device) else "fp32"
     if recipe.channels_last == "auto":
@@ -154,7 +160,7 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
     if recipe.workers == "auto":
         changes["workers"] = max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
     if recipe.batch_size > facts.images:
-        changes["batch_size"] = facts.images // recipe.accumulate * recipe.accumulate
+        changes["batch_size"] = facts.images // micro_batches * micro_batches
     if facts.multi_label and recipe.loss.name != "binary_cross_entropy":
         changes["loss"] = recipe.loss.model_copy(
             update={"name": "binary_cross_entropy", "rubbish": None, "label_smoothing": 0.0}
@@ -162,12 +168,28 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
+def check_counts(recipe: Recipe, images: int, micro_batches: int) -> None:
+    """Refuse what would fail after the run's directory was made, and leave that behind."""
+    if images < micro_batches:
+        raise UsageError(f"{images} training images cannot fill {micro_batches} micro-batches; lower accumulate")
+    if recipe.batch_size % micro_batches:
+        raise UsageError(
+            f"a batch of {recipe.batch_size} cannot be divided into {micro_batches} micro-batches (processes times "
+            f"accumulate); choose a multiple of {micro_batches} (--batch-size)"
+        )
+    if recipe.threads != "auto" and recipe.threads < 1:
+        raise UsageError(f"threads must be at least 1, not {recipe.threads}")
+    if recipe.workers != "auto" and recipe.workers < 0:
+        raise UsageError(f"workers must be at least 0, not {recipe.workers}")
+
+
 def choose_preprocessing(recipe: Recipe, splits: Splits, facts: Facts) -> Preprocessing:
     """Return how images are prepared: as the weights were trained, or to suit the data where there are none."""
     entry = describe(recipe.model)
     if recipe.weights is not None:
-        tag = "default" if Path(recipe.weights).suffix else recipe.weights  # a file is taken for the usual kind
-        return published_preprocessing(find_weights(recipe.model, tag), recipe.image_size)
+        known = preprocessing_of_weights(recipe)
+        if known is not None:
+            return known
     if not facts.small:
         return Preprocessing(size=side(recipe, PHOTOGRAPH_SIZE), mean=IMAGENET_MEAN, std=IMAGENET_STD)
     height, width = facts.image_size
@@ -179,6 +201,31 @@ def choose_preprocessing(recipe: Recipe, splits: Splits, facts: Facts) -> Prepro
     )
     mean, std = measure_mean_std(splits.train, plain)
     return plain.model_copy(update={"mean": mean, "std": std})
+
+
+def preprocessing_of_weights(recipe: Recipe) -> Preprocessing | None:
+    """Return how images were prepared for the weights that `recipe` starts from; None where nobody says.
+
+    A model file says it itself. Any other file is taken for the network's usual weights, where it has any.
+    """
+    weights = str(recipe.weights)
+    if not Path(weights).suffix:
+        return published_preprocessing(find_weights(recipe.model, weights), recipe.image_size)
+    if not Path(weights).is_file():
+        raise WeightsError(f"no weights file {weights}; check the path")
+    if (card := own_card(weights)) is not None:
+        own = card.preprocessing
+        return own.model_copy(update={"size": side(recipe, own.size[0])}) if recipe.image_size else own
+    if describe(recipe.model).weights:
+        return published_preprocessing(find_weights(recipe.model), recipe.image_size)
+    return None
+
+
+def own_card(weights: object) -> Card | None:
+    """Return what a model file says of itself; None where `weights` is no such file."""
+    with suppress(WeightsError):
+        return read_card(weights) if isinstance(weights, str) and weights.endswith(".safetensors") else None
+    return None
 
 
 def side(recipe: Recipe, otherwise: int) -> tuple[int, int]:

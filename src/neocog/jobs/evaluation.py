@@ -11,7 +11,7 @@ from neocog.data.table import Split
 from neocog.inference.evaluation import Outputs, PrecisionName, evaluate_network
 from neocog.inference.metrics import ClassificationReport
 from neocog.inference.model_file import LoadedModel
-from neocog.jobs._plan import choose_device
+from neocog.jobs._device import choose_device
 from neocog.jobs.listener import Listener
 from neocog.jobs.prediction import open_model
 

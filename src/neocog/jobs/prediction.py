@@ -10,6 +10,7 @@ from neocog.data.files import list_images
 from neocog.errors import UnknownNameError
 from neocog.inference.model_file import Card, LoadedModel, load_model
 from neocog.inference.prediction import Prediction, predict_images
+from neocog.jobs._device import choose_device
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
 from neocog.models import create_model
@@ -38,8 +39,9 @@ def predict(
         A prediction for each image, in order; one that could not be read carries its error instead of names.
     """
     listener = listener or Listener()
+    place = choose_device(device)
     paths = list_images(inputs)
-    loaded = open_model(model, device or "cpu")
+    loaded = open_model(model, place)
     listener.begin("predicting", len(paths))
     found: list[Prediction] = []
     for prediction in predict_images(loaded, paths, top=top, batch_size=batch_size):

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from neocog.data.sources import load_data
 from neocog.errors import UsageError
 from neocog.jobs._build import build_batches, build_task
-from neocog.jobs._plan import make_plan
+from neocog.jobs._plan import load_to_train, make_plan
 from neocog.jobs.listener import Listener
 from neocog.recipes import Recipe
 from neocog.train.fit import fit
@@ -67,7 +66,7 @@ def lr_find(
         raise UsageError(f"{steps} steps are too few to see a slope; use at least 10")
     listener = listener or Listener()
     place = None if data_dir is None else Path(data_dir)
-    splits = load_data(source, data_dir=place)
+    splits = load_to_train(source, place, recipe, overrides or {})
     plan = make_plan(
         splits, str(source), data_dir=place, model=model, recipe=recipe, weights=weights,
         overrides=dict(overrides or {}), device=device, listener=listener,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from neocog.data.loading import EvaluationBatches, TrainingBatches
 from neocog.data.sources import load_data
@@ -20,7 +22,7 @@ from neocog.inference.model_file import Card, save_model
 from neocog.jobs._build import build_batches, build_task, measuring_batches
 from neocog.jobs._epochs import EpochLog
 from neocog.jobs._finish import TrainResult, finish
-from neocog.jobs._plan import Plan, fingerprint, make_plan
+from neocog.jobs._plan import Plan, fingerprint, load_to_train, make_plan
 from neocog.jobs._signals import StopSignals
 from neocog.jobs.listener import Diary, Listener
 from neocog.models import Classifier, model_edits
@@ -47,7 +49,9 @@ class Interrupted(NeocogError):
 
     def __init__(self, run: Path, signal: int) -> None:
         self.run, self.signal, self.exit_code = run, signal, 128 + signal
-        super().__init__(f"interrupted; a checkpoint was written, go on with: neocog train --resume {run}")
+        super().__init__(
+            f"interrupted; a checkpoint was written, go on with: neocog train --resume {shlex.quote(str(run))}"
+        )
 
 
 def train(
@@ -82,10 +86,7 @@ def train(
     """
     listener, overrides = listener or Listener(), dict(overrides or {})
     place = None if data_dir is None else Path(data_dir)
-    # The hold-out comes before the recipe, which may depend on how many images remain.
-    default = recipe if isinstance(recipe, Recipe) else Recipe()
-    held_out = default.override({k: v for k, v in overrides.items() if k in ("validation", "seed")})
-    splits = load_data(source, data_dir=place, validation=held_out.validation, seed=held_out.seed)
+    splits = load_to_train(source, place, recipe, overrides)
     plan = make_plan(
         splits,
         str(source),
@@ -124,7 +125,10 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
     """
     listener = listener or Listener()
     opened = Run.open(run)
-    plan = Plan.model_validate(opened.facts["plan"])
+    try:
+        plan = Plan.model_validate(opened.facts.get("plan"))
+    except ValidationError as error:
+        raise TrainingError(f"{opened.path / 'run.json'} is damaged; start a new run with another --out") from error
     if workers is not None:
         plan = plan.model_copy(update={"recipe": plan.recipe.override({"workers": workers})})
     splits = load_data(
@@ -236,7 +240,7 @@ def _choose(run: Run, plan: Plan, parts: _Parts) -> dict[str, float]:
             with state.average.in_place():
                 save_model(run.model, network, model_card(plan, network, {}))
         return {}
-    figures = torch.zeros(2, dtype=torch.float64)
+    figures = torch.zeros(3, dtype=torch.float64)
     if sync.is_main:
         with state.average.in_place():
             report, _ = evaluate_network(
@@ -246,13 +250,15 @@ def _choose(run: Run, plan: Plan, parts: _Parts) -> dict[str, float]:
                 multi_label=plan.multi_label,
                 precision=plan.recipe.forward_precision,
             )
-            figures = torch.tensor([report.loss, report.score], dtype=torch.float64)
-            if log.improves(report.score, state.epoch):
+            better = log.improves(report.score, state.epoch)
+            figures = torch.tensor([report.loss, report.score, better], dtype=torch.float64)
+            if better:
                 save_model(run.model, network, model_card(plan, network, {f"validation_{plan.score}": report.score}))
-    # The other processes hear the score from the main one: a mean in which they count nothing.
-    loss, score = (sync.mean(figures) * sync.world_size).tolist()
-    if not sync.is_main:
-        log.improves(score, state.epoch)
+    # The other processes hear it from the main one: a mean in which they count nothing. Its verdict is sent too,
+    # because their score may differ by a rounding, and all must stop early at the same epoch.
+    loss, score, better = (sync.mean(figures) * sync.world_size).tolist()
+    if not sync.is_main and better > 0.5:
+        log.best_score, log.best_epoch = score, state.epoch
     return {"val_loss": loss, f"val_{plan.score}": score}
 
 

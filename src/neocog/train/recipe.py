@@ -8,18 +8,20 @@ the resolved value, so that a resumed run on another machine does what the first
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neocog.data.augment import Augmentation
 from neocog.errors import UnknownNameError, UsageError
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Setting(BaseModel):
     """Base of every group of settings: frozen, and unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Loss(Setting):
@@ -57,7 +59,7 @@ class Optimizer(Setting):
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: float = Field(1e-4, ge=0)
     decay_all: bool = False
     head_lr_scale: float = Field(1.0, gt=0)
@@ -141,7 +143,7 @@ class Recipe(Setting):
     compile: bool = False
     patience: int | None = Field(None, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     workers: int | Literal["auto"] = "auto"
     threads: int | Literal["auto"] = "auto"
     keep_memory: bool = False
@@ -161,7 +163,7 @@ class Recipe(Setting):
         known = field_names(self)
         tree = self.model_dump()
         for name, value in changes.items():
-            if name not in known and not name.startswith("edits."):
+            if name not in known and not (name.startswith("edits.") and name.count(".") == 1):
                 raise UnknownNameError("recipe field", name, known, where="neocog recipes show " + self.name)
             *groups, leaf = name.split(".")
             place = tree

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from neocog import jobs
+from neocog.errors import TrainingError, UsageError, WeightsError
+from neocog.inference.model_file import read_card
+from neocog.jobs._device import choose_device
+from neocog.jobs.training import Interrupted
+
+TINY = {"epochs": 1, "threads": 1, "workers": 0, "image_size": 16, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("squares")
+    for number, name in enumerate(("dark", "light")):
+        (folder / name).mkdir()
+        for i in range(12):
+            Image.new("RGB", (16, 16), (100 * number + i, 90, 5 * i)).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> jobs.TrainResult:
+    return jobs.train(squares, model="resnet20", overrides=TINY, out=tmp_path_factory.mktemp("first") / "run")
+
+
+@pytest.mark.parametrize("device", ["foo", "mps", "meta"])
+def test_an_unknown_device_is_a_usage_error_in_every_job(device: str, tmp_path: Path) -> None:
+    for job in (
+        lambda: jobs.predict(tmp_path / "m.safetensors", ["x.png"], device=device),
+        lambda: jobs.evaluate(tmp_path / "m.safetensors", "digits", device=device),
+        lambda: choose_device(device),
+    ):
+        with pytest.raises(UsageError, match=device):
+            job()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"workers": -1}, "workers must be at least 0"),
+        ({"accumulate": 3}, "multiple of 3"),
+        ({"accumulate": 1000, "batch_size": 1000}, "cannot fill 1000 micro-batches"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused_before_a_run_is_made(
+    overrides: dict[str, int], said: str, squares: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        jobs.train(squares, model="resnet20", overrides={**TINY, **overrides}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_starts_from_a_model_file_with_its_own_preprocessing(
+    squares: Path, trained: jobs.TrainResult, tmp_path: Path
+) -> None:
+    unmoved = {**TINY, "optimizer.lr": 1e-12, "optimizer.weight_decay": 0.0, "average.decay": 0.0}
+    again = jobs.train(squares, model="resnet20", weights=str(trained.model), overrides=unmoved, out=tmp_path / "run")
+    assert read_card(again.model).preprocessing == read_card(trained.model).preprocessing
+    first, second = load_file(trained.model), load_file(again.model)
+    assert all(first[name].allclose(second[name], atol=1e-6) for name in first if name.endswith("weight"))
+
+
+def test_a_weights_file_that_is_not_there_is_named(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
+        jobs.train(squares, model="resnet20", weights="nowhere.safetensors", overrides=TINY, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_named_among_the_fields_is_the_recipe_s_model(squares: Path, tmp_path: Path) -> None:
+    result = jobs.train(squares, overrides={**TINY, "model": "resnet20"}, out=tmp_path / "run")
+    assert json.loads((result.run / "recipe.json").read_text())["model"] == "resnet20"
+
+
+def test_a_run_without_its_plan_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"format": 1}')
+    with pytest.raises(TrainingError, match="damaged"):
+        jobs.resume(tmp_path)
+
+
+def test_the_command_that_resumes_can_be_pasted() -> None:
+    assert str(Interrupted(Path("my runs/one"), 2)).endswith("neocog train --resume 'my runs/one'")
+
+
+def test_several_labels_go_from_a_list_to_a_report(tmp_path: Path) -> None:
+    lines = ["file_name,labels"]
+    for i in range(40):
+        names = [name for name, bit in (("red", 1), ("green", 2), ("blue", 4)) if i & bit]
+        colour = tuple(200 * (name in names) + i for name in ("red", "green", "blue"))
+        Image.new("RGB", (16, 16), colour).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,{'|'.join(names)}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    result = jobs.train(tmp_path, model="resnet20", overrides=TINY, out=tmp_path / "run")
+    assert "mean average precision" in result.report.read_text()
+    report = jobs.evaluate(result.model, tmp_path, split="all").report
+    assert report.top1 is None
+    assert report.mean_average_precision is not None
+    (answer,) = jobs.predict(result.model, [tmp_path / "7.png"])
+    assert set(answer.classes) == {"red", "green", "blue"}
