@@ -160,6 +160,16 @@ def test_changed_data_is_not_resumed_on(photographs: Path, tmp_path: Path) -> No
         jobs.resume(tmp_path / "run")
 
 
+def test_a_run_on_a_relative_folder_is_resumed_from_anywhere(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photographs.parent)
+    jobs.train(photographs.name, model="resnet20", overrides=TINY, out=tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert jobs.resume(tmp_path / "run").epochs == 2
+
+
 def test_unbalanced_classes_are_pointed_out_and_can_be_weighed(photographs: Path, tmp_path: Path) -> None:
     for path in sorted((photographs / "down").iterdir())[5:]:
         path.unlink()

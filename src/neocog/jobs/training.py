@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from neocog.data.loading import EvaluationBatches, TrainingBatches
+from neocog.data.named import DATASETS
 from neocog.data.sources import load_data
 from neocog.data.table import Splits
 from neocog.errors import NeocogError, TrainingError
@@ -104,7 +105,12 @@ def train(
             out,
             name=f"{splits.name}-{plan.recipe.model}",
             recipe=plan.recipe.model_dump(mode="json"),
-            facts={"plan": plan.model_dump(mode="json"), "command": command, "warnings": list(splits.warnings)},
+            facts={
+                "plan": plan.model_dump(mode="json"),
+                "directory": str(Path.cwd()),
+                "command": command,
+                "warnings": list(splits.warnings),
+            },
         )
         with run:
             return _train(run, plan, splits, listener, fresh=True)
@@ -131,9 +137,10 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
         raise TrainingError(f"{opened.path / 'run.json'} is damaged; start a new run with another --out") from error
     if workers is not None:
         plan = plan.model_copy(update={"recipe": plan.recipe.override({"workers": workers})})
+    begun_in = str(opened.facts.get("directory", ""))
     splits = load_data(
-        plan.source,
-        data_dir=None if plan.data_dir is None else Path(plan.data_dir),
+        located(plan.source, begun_in),
+        data_dir=None if plan.data_dir is None else Path(located(plan.data_dir, begun_in)),
         validation=plan.recipe.validation,
         seed=plan.recipe.seed,
     )
@@ -148,6 +155,12 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
             return _train(opened, plan, splits, listener, fresh=False)
     finally:
         leave_processes()
+
+
+def located(name: str, directory: str) -> str:
+    """Return the path `name` as it was meant in `directory`; a data set's name stays what it is."""
+    there = Path(directory, name)
+    return str(there) if name not in DATASETS and there.exists() else name
 
 
 @dataclass
