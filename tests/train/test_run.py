@@ -55,7 +55,7 @@ def test_a_directory_with_a_run_says_how_to_resume(tmp_path: Path) -> None:
     run = start(tmp_path / "my run")
     with pytest.raises(UsageError, match=r"already holds a run; go on with `neocog train --resume '.*my run'`"):
         start(tmp_path / "my run")
-    assert run.resume_command == f"neocog train --resume '{tmp_path / 'my run'}'"
+    assert Run.resume_command_of(run.path) == f"neocog train --resume '{tmp_path / 'my run'}'"
 
 
 def test_what_a_kill_left_while_a_run_was_created_is_taken_over(tmp_path: Path) -> None:

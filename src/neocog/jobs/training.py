@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -21,6 +20,7 @@ from neocog.errors import NeocogError, TrainingError
 from neocog.inference.evaluation import evaluate_network
 from neocog.inference.model_file import Card, save_model
 from neocog.jobs._build import build_batches, build_task, measuring_batches
+from neocog.jobs._device import choose_device
 from neocog.jobs._epochs import EpochLog
 from neocog.jobs._finish import TrainResult, finish
 from neocog.jobs._plan import Plan, fingerprint, load_to_train, make_plan
@@ -50,9 +50,8 @@ class Interrupted(NeocogError):
 
     def __init__(self, run: Path, signal: int) -> None:
         self.run, self.signal, self.exit_code = run, signal, 128 + signal
-        super().__init__(
-            f"interrupted; a checkpoint was written, go on with: neocog train --resume {shlex.quote(str(run))}"
-        )
+        again = Run.resume_command_of(run)
+        super().__init__(f"interrupted; a checkpoint was written, go on with: {again}")
 
 
 def train(
@@ -135,6 +134,8 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
         plan = Plan.model_validate(opened.facts.get("plan"))
     except ValidationError as error:
         raise TrainingError(f"{opened.path / 'run.json'} is damaged; start a new run with another --out") from error
+    if under_torchrun() and plan.device.startswith("cuda"):
+        plan = plan.model_copy(update={"device": choose_device("cuda")})  # the plan names the main process's GPU
     if workers is not None:
         plan = plan.model_copy(update={"recipe": plan.recipe.override({"workers": workers})})
     begun_in = str(opened.facts.get("directory", ""))

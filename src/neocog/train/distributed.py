@@ -112,6 +112,8 @@ def under_torchrun() -> bool:
 def join_processes(device: str) -> None:
     """Join the processes that `torchrun` started: NCCL between GPUs, gloo between CPUs."""
     if under_torchrun() and not dist.is_initialized():
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)  # NCCL sends objects through the current device
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
 
 
@@ -119,11 +121,6 @@ def leave_processes() -> None:
     """Leave the processes joined by `join_processes`."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def local_rank() -> int:
-    """Return this process's number on its machine, which is also its GPU's."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def mean_parts(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -128,10 +128,10 @@ class Run:
         """The report."""
         return self.path / "report.html"
 
-    @property
-    def resume_command(self) -> str:
-        """What to type to go on with this run."""
-        return f"neocog train --resume {shlex.quote(str(self.path))}"
+    @staticmethod
+    def resume_command_of(path: Path) -> str:
+        """Return what to type to go on with the run in directory `path`."""
+        return f"neocog train --resume {shlex.quote(str(path))}"
 
     def __enter__(self) -> Self:
         """Take the directory for this process.
