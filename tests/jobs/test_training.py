@@ -16,7 +16,7 @@ from neocog import jobs
 from neocog.data import sources
 from neocog.errors import TrainingError, UnknownNameError, UsageError
 from neocog.inference.model_file import load_model
-from neocog.jobs import training
+from neocog.jobs import _plan, training
 from neocog.train.checkpoint import Checkpoints
 from neocog.train.run import Run
 
@@ -90,7 +90,7 @@ def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         spoilt = replace(splits.test, rows=rows.remove_columns("label").add_column("label", labels))
         return replace(splits, test=spoilt)
 
-    monkeypatch.setattr(training, "load_data", with_spoilt_test)
+    monkeypatch.setattr(_plan, "load_data", with_spoilt_test)
     spoilt = jobs.train("digits", overrides=SHORT, out=tmp_path / "spoilt")
     assert spoilt.test is not None
     assert spoilt.test.top1 < 0.5
