@@ -61,9 +61,8 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-        except BaseException:
+        finally:  # also for Ctrl-C; where the file took its name there is nothing left to remove
             temporary.unlink(missing_ok=True)
-            raise
         _force_to_disk(target.parent)
 
 

@@ -88,6 +88,8 @@ def test_a_hub_that_refuses_is_reachable_and_a_closed_port_is_not(monkeypatch: p
             pass
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("neocog._hub._unreachable", {})
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

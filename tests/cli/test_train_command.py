@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from neocog.inference.metrics import ClassificationReport
+
 Command = Callable[..., SimpleNamespace]
 Job = Callable[..., list]
 
@@ -46,6 +48,14 @@ def test_the_result_is_told_with_its_interval_and_paths(command: Command, job: J
     assert "3 epochs in 2 min 31 s" in shown
     assert "validation  80.00 % of 10 images right (95 % interval 49.02 to 94.33 %)" in shown
     assert all(str(path) in shown for path in (trained.model, trained.report, *trained.figures))
+
+
+def test_where_nothing_was_held_out_the_figure_of_the_training_images_is_called_so(
+    command: Command, job: Job, trained: SimpleNamespace, report: ClassificationReport
+) -> None:
+    trained.validation, trained.measured = None, report
+    job("train", trained)
+    assert "training    80.00 % of 10 images right" in command("train", "photos").out
 
 
 def test_json_is_one_document_and_all_else_is_on_standard_error(

@@ -158,3 +158,24 @@ def test_a_hub_out_of_reach_is_one_clear_line():
     ) as caught:
         read_hub("cifar10", "uoft-cs/cifar10")
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_out_of_reach_is_not_tried_at_length_and_the_cache_is_looked_at(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("neocog._hub._unreachable", {})
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    asked: list[bool] = []
+
+    def load(*names: object) -> datasets.DatasetDict:
+        asked.append(datasets.config.HF_HUB_OFFLINE)
+        if len(asked) == 1:
+            raise ConnectionError("Couldn't reach 'some/pets' on the Hub (OfflineModeIsEnabled)")
+        return datasets.DatasetDict(train=rows([0, 1]))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(DataError, match=r"cannot be fetched from the Hugging Face hub \(.*[Cc]onnection.*\)"):
+        read_hub("some/pets")
+    assert len(read_hub("some/pets").splits["train"]) == 2  # it was in the cache
+    assert asked == [True, True]
+    assert datasets.config.HF_HUB_OFFLINE is False

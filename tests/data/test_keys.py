@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import get_overloads
 
 import pytest
 import torch
@@ -152,3 +154,10 @@ def test_keys_and_augmentation_import_neither_torchvision_nor_datasets() -> None
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("function", [hash_key, uniform])
+def test_each_way_to_call_says_what_it_gives(function: Callable[..., object]) -> None:
+    ways = get_overloads(function)
+    assert len(ways) == 2
+    assert all(way.__doc__ for way in ways)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from pictures import save_folder
 
+from neocog.data import tabular
 from neocog.data.tabular import read_csv
 from neocog.errors import DataError
 
@@ -128,3 +130,10 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
     paths["all"].write_bytes(b"file_name,label\n\xff\xfe\x00\x01,a\n")
     with pytest.raises(DataError, match=r"metadata\.csv: not a CSV file in UTF-8"):
         read_csv(paths, "pets")
+
+
+def test_the_columns_that_the_docstring_lists_are_those_that_are_known():
+    points = [line for line in (tabular.__doc__ or "").splitlines() if line.startswith("- ")]
+    assert len(points) == 5
+    for point, names in zip(points, (tabular._FILE, tabular._ONE, tabular._SEVERAL), strict=False):
+        assert tuple(re.findall("`(.*?)`", point)) == names

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from neocog.data.preprocess import open_image
+from neocog import jobs
+from neocog.data.preprocess import Preprocessing, open_image
 from neocog.inference.model_file import Card, LoadedModel, load_model, save_model
 from neocog.inference.prediction import (
     Prediction,
@@ -21,7 +22,6 @@ from neocog.inference.prediction import (
     predictions_to_dicts,
     table,
     write_predictions_csv,
-    write_predictions_json,
 )
 from neocog.models import Classifier
 
@@ -113,6 +113,27 @@ def test_an_endless_list_is_read_only_a_little_ahead(model: LoadedModel, photogr
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "RGBA", "P"])
+def test_an_image_of_one_pixel_is_classified_as_a_plain_one_of_its_colour(
+    tmp_path: Path, network: Classifier, card: Card, fit: str, mode: str
+) -> None:
+    look = Preprocessing.model_validate({**card.preprocessing.model_dump(), "fit": fit})
+    save_model(tmp_path / "model.safetensors", network, card.model_copy(update={"preprocessing": look}))
+    Image.new("RGB", (1, 1), "white").convert(mode).save(tmp_path / "dot.png")
+    (found,) = jobs.predict(tmp_path / "model.safetensors", [tmp_path / "dot.png"])
+    assert found.error is None
+    assert sum(found.scores) == pytest.approx(1, abs=1e-5)
+    if fit == "pad":
+        plain = Image.new("RGB", (32, 32))
+        plain.putpixel((15, 15), (255, 255, 255))
+    else:
+        plain = Image.new("RGB", (32, 32), "white")
+    model = load_model(tmp_path / "model.safetensors")
+    expected = model.classify(model.preprocess(plain)[None])[0]
+    assert sorted(found.scores, reverse=True) == pytest.approx(sorted(expected.tolist(), reverse=True), abs=1e-5)
+
+
 def test_reduced_precision_names_the_same_class(model: LoadedModel, photographs: list[Path]) -> None:
     exact = next(predict_images(model, photographs))
     reduced = next(predict_images(model, photographs, precision="bf16"))
@@ -140,10 +161,8 @@ def test_csv_has_a_row_for_each_image(tmp_path: Path) -> None:
     assert rows == table(PREDICTIONS)
 
 
-def test_json_holds_the_same(tmp_path: Path) -> None:
-    write_predictions_json(PREDICTIONS, tmp_path / "out.json")
-    read = json.loads((tmp_path / "out.json").read_text())
-    assert read == predictions_to_dicts(PREDICTIONS)
+def test_json_holds_the_same() -> None:
+    read = json.loads(json.dumps(predictions_to_dicts(PREDICTIONS)))
     assert read[0]["predictions"][0] == {"class": "ant", "score": 0.75}
     assert read[1] == {"path": "broken.jpg", "predictions": [], "error": "broken.jpg: the image is damaged"}
 

@@ -3,15 +3,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from neocog import jobs
+from neocog.data import load_data
 from neocog.errors import TrainingError, UsageError, WeightsError
 from neocog.inference.model_file import read_card
+from neocog.jobs import _plan
 from neocog.jobs._device import choose_device
+from neocog.jobs._plan import fingerprint, plan_training
 from neocog.jobs.training import Interrupted
+from neocog.recipes import Facts, Recipe, resnet_2015_cifar
 
 TINY = {"epochs": 1, "threads": 1, "workers": 0, "image_size": 16, "batch_size": 8}
 
@@ -40,6 +46,99 @@ def test_an_unknown_device_is_a_usage_error_in_every_job(device: str, tmp_path: 
     ):
         with pytest.raises(UsageError, match=device):
             job()
+
+
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_a_gpu_that_is_not_there_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_gpus(monkeypatch)
+    assert choose_device("cuda:1") == "cuda:1"
+    with pytest.raises(UsageError, match=r"there is no device 'cuda:99': PyTorch sees 2, counted from cuda:0"):
+        choose_device("cuda:99")
+
+
+def test_each_process_takes_its_own_gpu_while_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_gpus(monkeypatch)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device(None) == choose_device("cuda") == "cuda:1"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UsageError, match="start at most 2 processes"):
+        choose_device(None)
+
+
+def plan(source: Path, recipe: str | Recipe = "quick", heard: jobs.Listener | None = None, **overrides: object):
+    return plan_training(
+        source, data_dir=None, model=None, recipe=recipe, weights=None, overrides=overrides, device="cpu",
+        listener=heard or jobs.Listener(),
+    )  # fmt: skip
+
+
+def test_as_many_images_are_held_out_as_the_named_recipe_says(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def recipe(facts: Facts) -> Recipe:
+        asked.append(facts.images)
+        share, seed = (0.5, 3) if facts.images == 24 else (0.25, 4)
+        return Recipe(model="resnet20", epochs=facts.images, validation=share, seed=seed)
+
+    monkeypatch.setattr(resnet_2015_cifar, "recipe", recipe)
+    splits, made = plan(squares, "resnet_2015_cifar")
+    assert splits.validation is not None
+    assert (len(splits.train), len(splits.validation), made.recipe.epochs) == (12, 12, 12)
+    # What resuming holds out by is what was held out by, though the recipe would now say otherwise.
+    assert (made.recipe.validation, made.recipe.seed, asked) == (0.5, 3, [24, 12])
+    again = load_data(squares, validation=made.recipe.validation, seed=made.recipe.seed)
+    assert fingerprint(again.train) == made.fingerprint
+    assert len(plan(squares, "resnet_2015_cifar", validation=0.25)[0].train) == 18
+
+
+def save_photographs(folder: Path, least: int, most: int) -> Path:
+    generator = np.random.default_rng(0)
+    for name in ("dark", "light"):
+        (folder / name).mkdir(parents=True)
+        for i in range(10):
+            width, height = generator.integers(least, most, 2)
+            Image.new("RGB", (width, height), (20 * i, 90, 100 * (name == "light"))).save(folder / name / f"{i}.png")
+    return folder
+
+
+class Heard(jobs.Listener):
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def test_small_images_of_differing_sizes_are_not_enlarged_without_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_plan, "weights_at_hand", lambda name: False)
+    splits, made = plan(save_photographs(tmp_path, 40, 60))
+    assert not splits.train.one_size
+    assert (made.recipe.model, made.preprocessing.size, made.in_memory) == ("resnet20", (32, 32), False)
+    assert plan(tmp_path, model="resnet18")[1].recipe.edits == {"stem": "small"}
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "recipe", "said"),
+    [
+        (False, Recipe(model="resnet20"), "no weights of it are published"),
+        (False, Recipe(model="resnet18"), "its published weights are not on this machine"),
+        (True, Recipe(model="resnet18", name="mine"), "the recipe mine does; --weights default"),
+    ],
+)
+def test_why_a_network_is_trained_from_scratch_is_said_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_hand: bool, recipe: Recipe, said: str
+) -> None:
+    monkeypatch.setattr(_plan, "weights_at_hand", lambda name: at_hand)
+    heard = Heard()
+    plan(save_photographs(tmp_path, 80, 100), recipe, heard)
+    assert len(heard.notices) == 1
+    assert said in heard.notices[0]
 
 
 @pytest.mark.parametrize(

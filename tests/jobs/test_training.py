@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from neocog.errors import TrainingError, UnknownNameError, UsageError
 from neocog.inference.model_file import load_model
 from neocog.jobs import _plan, training
 from neocog.train.checkpoint import Checkpoints
+from neocog.train.distributed import Alone
 from neocog.train.run import Run
 
 SHORT = {"epochs": 2, "threads": 1}
@@ -80,17 +82,17 @@ def test_prediction_of_a_test_image_agrees_with_evaluation(digits: jobs.TrainRes
 
 def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = jobs.train("digits", overrides=SHORT, out=tmp_path / "plain")
-    load = sources.load_data
+    divide = sources.divide
 
     def with_spoilt_test(*args: object, **kwargs: object) -> object:
-        splits = load(*args, **kwargs)  # type: ignore[arg-type]
+        splits = divide(*args, **kwargs)  # type: ignore[arg-type]
         assert splits.test is not None
         rows = splits.test.rows
         labels = [9 - label for label in rows["label"]]
         spoilt = replace(splits.test, rows=rows.remove_columns("label").add_column("label", labels))
         return replace(splits, test=spoilt)
 
-    monkeypatch.setattr(_plan, "load_data", with_spoilt_test)
+    monkeypatch.setattr(_plan, "divide", with_spoilt_test)
     spoilt = jobs.train("digits", overrides=SHORT, out=tmp_path / "spoilt")
     assert spoilt.test is not None
     assert spoilt.test.top1 < 0.5
@@ -107,7 +109,7 @@ def test_photographs_are_learnt_from_scratch_and_it_says_so(photographs: Path, t
         out=tmp_path / "run",
         listener=heard,
     )
-    assert any("from scratch" in line for line in heard.notices)
+    assert any("from scratch" in line and "no weights of it are published" in line for line in heard.notices)
     assert result.measured.top1 is not None
     assert [row["epoch"] for row in heard.rows] == [1, 2, 3, 4, 5, 6]
     losses = [row["train_loss"] for row in heard.rows]
@@ -236,7 +238,81 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
     together = load_file(out / "model.safetensors")
     for name, tensor in load_file(alone.model).items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)
-    assert len(Run.open(out).read_metrics()) == 2
+    for ours, theirs in zip(Run.open(out).read_metrics(), Run.open(alone.run).read_metrics(), strict=True):
+        for name in ("train_loss", "train_top1", "val_loss", "val_top1"):  # of both processes' images
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-3), name
+
+
+MEASURE = """
+import json, os, sys
+from neocog.jobs import _finish, training
+measured, measure = [], _finish.measure
+_finish.measure = lambda *arguments: measured.append(arguments[2].name) or measure(*arguments)
+result = training.train("digits", overrides={"epochs": 1, "threads": 1, "batch_size": 64}, out=sys.argv[1])
+with open(f"{sys.argv[1]}/rank{os.environ['RANK']}.json", "w") as file:
+    json.dump([measured, result.test.top1, result.test.to_dict()["confusion"]], file)
+"""
+
+
+def test_the_main_process_alone_measures_and_all_hear_of_it(tmp_path: Path) -> None:
+    (tmp_path / "measure.py").write_text(MEASURE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "measure.py"), str(tmp_path / "run")],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert (first[0], second[0]) == (["digits/validation", "digits/test"], [])
+    assert first[1:] == second[1:]
+
+
+def test_processes_ask_each_other_once_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, ...]] = []
+    monkeypatch.setattr(Alone, "any", lambda sync, *flags: asked.append(flags) or flags)
+    jobs.train("digits", overrides=SHORT, out=tmp_path / "run")
+    assert len(asked) == Run.open(tmp_path / "run").read_metrics()[-1]["step"]
+
+
+def test_without_validation_the_last_epoch_ships_and_the_report_says_so(photographs: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    overrides = {**TINY, "validation": 0, "patience": 1, "average.decay": 0.0}
+    result = jobs.train(photographs, model="resnet20", overrides=overrides, out=tmp_path / "run", listener=heard)
+    assert (result.validation, result.test, result.epochs) == (None, None, 2)
+    assert result.measured.images == 40
+    assert not any(name.startswith("val_") for row in heard.rows for name in row)
+    assert any("but those that were trained on" in line for line in heard.notices)
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", result.report.read_text()))
+    assert "weights in the model file the weights of the last epoch" in page
+    assert "of 40 training images right" in page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "but those that were trained on" in page
+    assert "the best was epoch" not in page
+    assert "best on validation" not in page
+    checkpoint = Checkpoints(result.run / "checkpoints").latest()
+    assert checkpoint is not None
+    for name, tensor in load_file(result.model).items():
+        assert torch.equal(tensor, checkpoint.tensors[f"task.network.{name}"])
+    assert jobs.resume(result.run).measured.top1 == result.measured.top1
+
+
+def test_with_validation_the_report_names_the_best_epoch(digits: jobs.TrainResult) -> None:
+    assert "the best was epoch" in digits.report.read_text()
+    assert "the weights best on validation" in digits.report.read_text()
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_does_not_block_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise TrainingError("out of memory; lower the batch size")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "build_task", fail)
+        with pytest.raises(TrainingError):
+            jobs.train("digits", overrides=SHORT, out=tmp_path / "run")
+    again = jobs.train("digits", overrides={**SHORT, "epochs": 1, "batch_size": 64}, out=tmp_path / "run")
+    assert again.epochs == 1
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["batch_size"] == 64
 
 
 def test_a_range_test_finds_a_rate_that_trains(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+
+from neocog.models import Classifier, tap
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -61,9 +64,45 @@ def training_step(network: nn.Module, images: Tensor) -> Mapping[str, Tensor]:
     """Return the gradient of every parameter and every running statistic after one forward and backward pass."""
     network.train()
     logits = network(images)
-    nn.functional.cross_entropy(logits, torch.arange(len(images))).backward()
+    F.cross_entropy(logits, torch.arange(len(images))).backward()
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
     return {**gradients, **dict(network.named_buffers())}
+
+
+def assert_equal_training_steps(ours: nn.Module, theirs: nn.Module, *image: int) -> None:
+    """Compare gradients and running statistics after a step in float64, from the same random parameters."""
+    ours, theirs = ours.double(), theirs.double()
+    randomise(theirs)
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(4, *image, dtype=torch.float64)
+    expected = training_step(theirs, images)
+    for name, tensor in training_step(ours, images).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-9, atol=1e-12, msg=name)
+
+
+def assert_every_parameter_is_trained(network: Classifier, images: Tensor) -> None:
+    """See that a fresh network has a finite gradient everywhere, and one that is not zero."""
+    network.init_weights()
+    for name, gradient in training_step(network, images).items():
+        assert gradient.isfinite().all(), name
+        assert "running" in name or gradient.count_nonzero() > 0, name
+
+
+@torch.no_grad()
+def stage_shapes(network: Classifier, *image: int) -> list[tuple[int, ...]]:
+    """Return the shape of each stage's output for one image."""
+    network.eval()
+    with tap(network, network.stage_names) as seen:
+        network.forward_features(torch.randn(1, *image))
+    return [tuple(seen[stage].shape[1:]) for stage in network.stage_names]
+
+
+def batch_norm(x: Tensor, state: Mapping[str, Tensor], name: str) -> Tensor:
+    """Apply the batch norm that `state` calls `name`, with its running statistics."""
+    mean, variance, weight, bias = (
+        state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+    )
+    return F.batch_norm(x, mean, variance, weight, bias)
 
 
 def overwritten_outputs(network: nn.Module, images: Tensor) -> list[str]:

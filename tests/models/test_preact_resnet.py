@@ -7,13 +7,16 @@ import timm
 import torch
 import torch.nn.functional as F
 from parity import (
+    assert_equal_training_steps,
+    assert_every_parameter_is_trained,
+    batch_norm,
     logits_differ_by,
     multiply_adds,
     overwritten_outputs,
     randomise,
     relative_difference,
     shapes,
-    training_step,
+    stage_shapes,
 )
 from safetensors.torch import save_file
 from torch import Tensor
@@ -46,10 +49,7 @@ def reference_cifar_logits(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """Figure 1(b) and the appendix read once more, from the parameters alone, with the authors' order of operations."""
 
     def activate(x: Tensor, at: str) -> Tensor:
-        mean, variance, weight, bias = (
-            state[f"{at}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        return F.batch_norm(x, mean, variance, weight, bias).relu()
+        return batch_norm(x, state, at).relu()
 
     def convolve(x: Tensor, at: str, stride: int = 1) -> Tensor:
         weight = state[f"{at}.weight"]
@@ -89,14 +89,8 @@ def test_cifar_networks_are_the_appendix(name):
 
 
 def test_a_training_step_is_timms_in_float64():
-    theirs = timm.create_model("resnetv2_18", num_classes=7).double()
-    ours = build("resnetv2_18", num_classes=7).double()
-    randomise(theirs)
-    ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(4, 3, 64, 64, dtype=torch.float64)
-    expected = training_step(theirs, images)
-    for name, tensor in training_step(ours, images).items():
-        torch.testing.assert_close(tensor, expected[name], rtol=1e-9, atol=1e-12)
+    ours = build("resnetv2_18", num_classes=7)
+    assert_equal_training_steps(ours, timm.create_model("resnetv2_18", num_classes=7), 3, 64, 64)
 
 
 def test_a_file_of_timms_loads_with_another_number_of_classes(tmp_path):
@@ -157,10 +151,7 @@ def test_no_output_of_a_module_is_overwritten(name):
 @pytest.mark.parametrize("name", ["resnetv2_18", "resnetv2_50"])
 def test_every_kind_of_block_trains_with_finite_gradients_everywhere(name, edits):
     network = build(name, stem="small", depths=(1, 1), width=8, num_classes=3, **edits)
-    network.init_weights()
-    for parameter_name, gradient in training_step(network, torch.randn(3, 3, 8, 8)).items():
-        assert gradient.isfinite().all(), parameter_name
-        assert "running" in parameter_name or gradient.count_nonzero() > 0, parameter_name
+    assert_every_parameter_is_trained(network, torch.randn(3, 3, 8, 8))
 
 
 def test_nothing_alters_the_sum_along_the_blocks():
@@ -185,13 +176,8 @@ def test_the_1001_layers_for_cifar_run():
     [("resnetv2_18", {}, [16, 8, 4, 2]), ("resnetv2_50", {"stem": "small"}, [64, 32, 16, 8])],
 )
 def test_stages_are_where_resolution_and_width_change(name, edits, sides):
-    network = build(name, **edits).eval()
-    with torch.no_grad(), tap(network, network.stage_names) as seen:
-        network(torch.randn(1, 3, 64, 64))
-    first = seen["stages.0"].shape[1]
-    assert [tuple(seen[stage].shape[1:]) for stage in network.stage_names] == [
-        (first * 2**index, side, side) for index, side in enumerate(sides)
-    ]
+    found = stage_shapes(build(name, **edits), 3, 64, 64)
+    assert found == [(found[0][0] * 2**index, side, side) for index, side in enumerate(sides)]
 
 
 def test_the_head_can_be_replaced_removed_and_bypassed():

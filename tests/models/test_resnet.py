@@ -8,13 +8,16 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from parity import (
+    assert_equal_training_steps,
+    assert_every_parameter_is_trained,
+    batch_norm,
     logits_differ_by,
     multiply_adds,
     overwritten_outputs,
     randomise,
     relative_difference,
     shapes,
-    training_step,
+    stage_shapes,
 )
 from torch import Tensor
 
@@ -72,10 +75,7 @@ def reference_cifar_logits(state: dict[str, Tensor], x: Tensor, *, shortcuts: bo
 
     def convolve(x: Tensor, conv: str, bn: str, stride: int = 1) -> Tensor:
         x = F.conv2d(x, state[f"{conv}.weight"], stride=stride, padding=1)
-        mean, variance, weight, bias = (
-            state[f"{bn}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        return F.batch_norm(x, mean, variance, weight, bias)
+        return batch_norm(x, state, bn)
 
     x = convolve(x, "conv1", "bn1").relu()
     for stage in (1, 2, 3):
@@ -103,13 +103,8 @@ def test_cifar_networks_are_section_4_2(name):
 
 
 def test_a_training_step_is_timms_in_float64():
-    ours, theirs = build("resnet18", num_classes=7).double(), timm.create_model("resnet18", num_classes=7).double()
-    randomise(theirs)
-    ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(4, 3, 64, 64, dtype=torch.float64)
-    expected = training_step(theirs, images)
-    for name, tensor in training_step(ours, images).items():
-        torch.testing.assert_close(tensor, expected[name], rtol=1e-9, atol=1e-12)
+    ours = build("resnet18", num_classes=7)
+    assert_equal_training_steps(ours, timm.create_model("resnet18", num_classes=7), 3, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +167,7 @@ def test_shortcuts_a_b_and_c_add_no_few_and_many_parameters():
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_every_shortcut_trains_with_finite_gradients_everywhere(name, option):
     network = build(name, shortcut=option, stem="small", depths=(1, 1), width=8, zero_init_last=False, num_classes=3)
-    network.init_weights()
-    for parameter_name, gradient in training_step(network, torch.randn(3, 3, 8, 8)).items():
-        assert gradient.isfinite().all(), parameter_name
-        assert "running" in parameter_name or gradient.count_nonzero() > 0, parameter_name
+    assert_every_parameter_is_trained(network, torch.randn(3, 3, 8, 8))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "plain18", "resnet20"])
@@ -220,14 +212,16 @@ def test_the_1202_layers_for_cifar_run():
     ],
 )
 def test_stages_are_where_resolution_and_width_change(name, edits, sides):
-    network = build(name, **edits).eval()
-    with torch.no_grad(), tap(network, network.stage_names) as seen:
-        features = network.forward_features(torch.randn(1, 3, 64, 64))
-    first = seen["layer1"].shape[1]
-    assert [tuple(seen[stage].shape[1:]) for stage in network.stage_names] == [
-        (first * 2**index, side, side) for index, side in enumerate(sides)
-    ]
-    assert torch.equal(features, seen[network.stage_names[-1]])
+    found = stage_shapes(build(name, **edits), 3, 64, 64)
+    assert found == [(found[0][0] * 2**index, side, side) for index, side in enumerate(sides)]
+
+
+def test_the_last_stage_gives_the_features():
+    network = build("resnet20").eval()
+    last = network.stage_names[-1]
+    with torch.no_grad(), tap(network, [last]) as seen:
+        features = network.forward_features(torch.randn(1, 3, 32, 32))
+    assert torch.equal(features, seen[last])
 
 
 def test_the_head_can_be_replaced_removed_and_bypassed():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from neocog.catalog import describe
@@ -65,3 +67,10 @@ def test_the_residual_paper_s_rates_fall_at_32k_and_48k_of_64k_iterations() -> N
 def test_an_unknown_recipe_names_the_near_ones() -> None:
     with pytest.raises(UnknownNameError, match="resnet_2015"):
         build_recipe("resnet2015", Facts())
+
+
+def test_quick_enlarges_small_images_only_where_weights_know_what_they_show() -> None:
+    cuttings = Facts(small=True, one_size=False, image_size=(50, 48), weights_at_hand=lambda name: True)
+    assert build_recipe("quick", cuttings).weights == "default"
+    for change in ({"one_size": True}, {"channels": 1}, {"weights_at_hand": lambda name: False}):
+        assert build_recipe("quick", replace(cuttings, **change)).weights is None

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from helpers import TensorBatches, make_network
 from torch import Tensor, nn
 
+from neocog.jobs._epochs import EpochLog
+from neocog.train.distributed import Alone, Together, join_processes, once
 from neocog.train.fit import fit
 from neocog.train.recipe import Recipe
 from neocog.train.supervised import SupervisedTask
@@ -24,7 +27,8 @@ def two_processes(out: Path, norm: str, accumulate: int = 1) -> dict[str, Any]:
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"),
         *(str(HERE / "two_processes.py"), str(out), norm, str(accumulate)),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     saved: dict[str, Any] = torch.load(out, weights_only=True)
@@ -41,9 +45,50 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path: Path) -> Non
     saved = two_processes(tmp_path / "out.pt", "plain")
     assert saved["step"] == 6
     assert saved["mean"] == 0.5
-    assert saved["flags"] == [True, False]
+    assert saved["gathered"] == [[0.0, 7.0], [1.0, 7.0]]
+    assert saved["flags"] == (True, False, True)
     for name, tensor in one_process(False, 1).items():
         torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-7)
+
+
+def test_an_epochs_means_are_over_the_images_of_all_processes(tmp_path: Path) -> None:
+    rows = two_processes(tmp_path / "out.pt", "plain")["rows"]
+    task, log, expected = SupervisedTask(make_network()), EpochLog(), []
+    for state in fit(task, TensorBatches(accumulate=2), RECIPE):
+        log.add(state, waited=0.0)
+        if state.step_in_epoch == 0:
+            expected.append(log.row(state, RECIPE.batch_size, Alone(task)))
+    for name in ("train_loss", "train_top1"):
+        assert [row[name] for row in rows] == pytest.approx([row[name] for row in expected], rel=1e-5)
+
+
+def test_what_is_done_once_is_done_by_the_main_process_and_heard_by_all(tmp_path: Path) -> None:
+    assert two_processes(tmp_path / "out.pt", "plain")["answers"] == [[True, True, True], [True, True, False]]
+
+
+def test_one_process_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("all_reduce", "all_gather", "broadcast_object_list"):
+        monkeypatch.setattr(dist, name, None)
+    monkeypatch.setattr(Tensor, "item", None)  # by which the host would wait for a GPU
+    sync, flags = Alone(SupervisedTask(make_network())), (True, False)
+    assert sync.any(*flags) == flags
+    assert sync.gather(torch.ones(2)).shape == (1, 2)
+    assert once(lambda: 3) == 3
+
+
+def test_flags_are_raised_from_host_to_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **options: joined.append(backend))
+    join_processes("cuda:1")
+    assert joined == ["cpu:gloo,cuda:nccl"]
+    sent: list[Tensor] = []
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, how: sent.append(tensor))
+    together = object.__new__(Together)
+    together.device = torch.device("cuda:1")
+    assert together.any(True, False) == (True, False)
+    assert [tensor.device.type for tensor in sent] == ["cpu"]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

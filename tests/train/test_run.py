@@ -53,6 +53,7 @@ def test_a_directory_with_other_things_is_refused_and_left_alone(tmp_path: Path)
 
 def test_a_directory_with_a_run_says_how_to_resume(tmp_path: Path) -> None:
     run = start(tmp_path / "my run")
+    run.append_metrics({"epoch": 1, "step": 1, "loss": 0.5})
     with pytest.raises(UsageError, match=r"already holds a run; go on with `neocog train --resume '.*my run'`"):
         start(tmp_path / "my run")
     assert Run.resume_command_of(run.path) == f"neocog train --resume '{tmp_path / 'my run'}'"
@@ -64,6 +65,46 @@ def test_what_a_kill_left_while_a_run_was_created_is_taken_over(tmp_path: Path) 
     with start(tmp_path):
         assert not (tmp_path / ".neocog-0123456789abcdef.tmp").exists()
     assert json.loads((tmp_path / "recipe.json").read_text()) == RECIPE
+
+
+def fail_early(out: Path) -> None:
+    with pytest.raises(TrainingError), start(out) as run:  # noqa: PT012
+        run.log("about to begin")
+        run.checkpoints.directory.mkdir()
+        raise TrainingError("out of memory")
+
+
+def test_a_run_that_ended_with_nothing_to_keep_gives_its_place_to_the_next(tmp_path: Path) -> None:
+    fail_early(tmp_path / "run")
+    again = Run.create(tmp_path / "run", name="x", recipe={"name": "another"}, facts={"command": "neocog train x"})
+    assert json.loads((again.path / "recipe.json").read_text()) == {"name": "another"}
+    facts = json.loads((again.path / "run.json").read_text())
+    assert (facts["status"], facts["command"], "reason" in facts) == ("created", "neocog train x", False)
+    assert "about to begin" in (again.path / "log.txt").read_text()
+
+
+def test_a_run_with_a_checkpoint_keeps_its_place(tmp_path: Path) -> None:
+    fail_early(tmp_path / "run")
+    with Run.open(tmp_path / "run") as run:
+        run.checkpoints.save(1, {"w": torch.zeros(1)}, {})
+    with pytest.raises(UsageError, match="already holds a run"):
+        start(tmp_path / "run")
+
+
+def test_what_a_person_put_into_a_run_that_ended_early_keeps_its_place(tmp_path: Path) -> None:
+    fail_early(tmp_path)
+    (tmp_path / "notes.txt").write_text("words")
+    before = (tmp_path / "run.json").read_text()
+    with pytest.raises(UsageError, match="already holds a run"):
+        start(tmp_path)
+    assert (tmp_path / "run.json").read_text() == before
+
+
+def test_a_run_json_that_is_not_neocog_s_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"mine": true}')
+    with pytest.raises(UsageError, match="already holds a run"):
+        start(tmp_path)
+    assert os.listdir(tmp_path) == ["run.json"]
 
 
 def test_a_place_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
@@ -160,6 +201,8 @@ def test_two_processes_cannot_train_into_one_run_and_a_kill_frees_it(tmp_path: P
         assert holder.stdout.readline() == "ready\n"
         with pytest.raises(TrainingError, match=f"process {holder.pid} is training into"), Run.open(run.path):
             pass
+        with pytest.raises(TrainingError, match=f"process {holder.pid} is training into"):
+            start(run.path)  # it holds nothing yet, but soon will
         assert status(run)["status"] == "running"
         holder.kill()
         holder.wait()

@@ -7,7 +7,9 @@ import sys
 import torch
 from helpers import TensorBatches, make_network
 
-from neocog.train.distributed import Together, join_processes, leave_processes
+from neocog.errors import TrainingError
+from neocog.jobs._epochs import EpochLog
+from neocog.train.distributed import Together, join_processes, leave_processes, once
 from neocog.train.fit import fit
 from neocog.train.recipe import Recipe
 from neocog.train.supervised import SupervisedTask
@@ -19,12 +21,38 @@ def main(out: str, norm: str, accumulate: str) -> None:
     task = SupervisedTask(make_network(norm=norm == "norm", dropout=0.0))
     sync = Together(task)
     batches = TensorBatches(accumulate=int(accumulate), rank=sync.rank, world_size=sync.world_size)
-    *_, state = fit(task, batches, recipe, sync=sync)
-    means = sync.mean(torch.tensor([float(sync.rank)]))
-    flags = [sync.any(sync.rank == 1), sync.any(False)]
+    log, rows = EpochLog(), []
+    for state in fit(task, batches, recipe, sync=sync):
+        log.add(state, waited=0.0)
+        if state.step == 1:  # broken off and taken up again in the middle of an epoch
+            kept = log.meta(sync)
+            log = EpochLog()
+            log.restore(kept, sync)
+        if state.step_in_epoch == 0:
+            rows.append(log.row(state, recipe.batch_size, sync))
+    calls = []
+    errors = []
+    answer = once(lambda: calls.append(sync.rank) or "said once")
+    try:
+        once(refuse)
+    except TrainingError as error:
+        errors.append(str(error))
+    found = {
+        "weights": task.state_dict(),
+        "step": state.step,
+        "rows": rows,
+        "mean": sync.mean(torch.tensor([float(sync.rank)])).item(),
+        "gathered": sync.gather(torch.tensor([float(sync.rank), 7.0])).tolist(),
+        "flags": sync.any(sync.rank == 1, False, sync.rank == 0),
+        "answers": sync.gather(torch.tensor([answer == "said once", bool(errors), bool(calls)])).tolist(),
+    }
     if sync.is_main:
-        torch.save({"weights": task.state_dict(), "mean": means.item(), "flags": flags, "step": state.step}, out)
+        torch.save(found, out)
     leave_processes()
+
+
+def refuse() -> None:
+    raise TrainingError("no")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from functools import lru_cache
 from pathlib import Path
 
+from neocog._hub import SECONDS, hub_address, hub_errors, hub_refusal, in_one_line
 from neocog.catalog._entry import Weights
 from neocog.catalog._files import describe
 from neocog.errors import UnknownNameError, WeightsError
@@ -60,7 +60,7 @@ def local_file(weights: Weights) -> Path | None:
     return Path(cached) if isinstance(cached, str) else None
 
 
-def weights_at_hand(name: str, tag: str = "default", *, timeout: float = 3.0) -> bool:
+def weights_at_hand(name: str, tag: str = "default", *, timeout: float = SECONDS) -> bool:
     """Say whether the weights of `name` called `tag` are on this machine, or the hub answers within `timeout` seconds.
 
     False where no weights of `name` are known.
@@ -87,65 +87,27 @@ def fetch_weights(weights: Weights) -> Path:
             f"the weights {weights.tag!r} of {weights.model} are on no hub; "
             f"set {FOLDER_VARIABLE} to the folder that holds {weights.file}"
         )
-    refusal = _refusal(weights.hub, weights.file, timeout=10)
+    refusal = _refusal(weights.hub, weights.file)
     if refusal is None:
         from huggingface_hub import hf_hub_download
 
-        http_errors = _http_errors()
+        expected = hub_errors()
         try:
-            return Path(hf_hub_download(weights.hub, weights.file, endpoint=_endpoint()))
-        except http_errors as error:
-            refusal = _one_line(error)
+            return Path(hf_hub_download(weights.hub, weights.file, endpoint=hub_address()))
+        except expected as error:
+            refusal = in_one_line(error)
     raise WeightsError(
         f"cannot fetch {weights.hub}/{weights.file}: {refusal}; connect and try again, or put the file into a folder "
         f"as {weights.model}.{weights.tag}.safetensors and set {FOLDER_VARIABLE} to that folder"
     )
 
 
-def _refusal(hub: str, file: str, timeout: float) -> str | None:
-    """Ask the hub for the file's headers, and return why it cannot be had; None if it can.
-
-    In a thread, because looking up a host's name knows no time limit; and once, because the client's own download
-    tries for half a minute.
-    """
+def _refusal(hub: str, file: str, timeout: float = SECONDS) -> str | None:
+    """Ask the hub for the file's headers, and return why it cannot be had; None if it can."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    url = hf_hub_url(hub, file, endpoint=_endpoint())
-    answers: list[str | None] = []
-    http_errors = _http_errors()
-
-    def ask() -> None:
-        try:
-            get_hf_file_metadata(url, timeout=timeout)
-        except http_errors as error:
-            answers.append(_one_line(error))
-        else:
-            answers.append(None)
-
-    asker = threading.Thread(target=ask, daemon=True)
-    asker.start()
-    asker.join(timeout)
-    return answers[0] if answers else f"no answer within {timeout:g} s"
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """Return what the hub's client raises where there is no network, no host, no answer, no file, or offline mode."""
-    from huggingface_hub import errors
-
-    # Its refusals are both; a broken connection is one of its HTTP library's, whose name changes between versions.
-    return (OSError, *errors.HfHubHTTPError.__bases__)
-
-
-def _one_line(error: Exception) -> str:
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the hub answered {response.status_code}"
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _endpoint() -> str | None:
-    """Return the hub's address if the environment changes it; the client reads it only when it is first imported."""
-    return os.environ.get("HF_ENDPOINT")
+    url = hf_hub_url(hub, file, endpoint=hub_address())
+    return hub_refusal(lambda: get_hf_file_metadata(url, timeout=timeout), timeout)
 
 
 @lru_cache(maxsize=16)

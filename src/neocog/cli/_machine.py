@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from neocog._hub import hub_refusal
+
 GIB = 2**30
-HUB = "https://huggingface.co"
-HUB_SECONDS = 3.0
 SECONDS_PER_SPEED = 0.25  # four of them: a second in all
 
 
@@ -67,23 +64,7 @@ def hub_state() -> str:
     """Return "reachable", "offline by choice" or "not reachable", within a few seconds."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return "offline by choice (HF_HUB_OFFLINE)"
-    address = os.environ.get("HF_ENDPOINT") or HUB
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=HUB_SECONDS).close()
-        except urllib.error.HTTPError:
-            pass  # a refusal is an answer
-        except (OSError, ValueError):
-            return
-        answered.set()
-
-    # In a thread, because looking up a host's name knows no time limit.
-    asker = threading.Thread(target=ask, daemon=True)
-    asker.start()
-    asker.join(HUB_SECONDS)
-    return "reachable" if answered.is_set() else "not reachable"
+    return "reachable" if hub_refusal() is None else "not reachable"
 
 
 def weights_folder() -> str | None:

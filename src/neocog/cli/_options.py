@@ -21,6 +21,10 @@ def complete_model(incomplete: str) -> list[str]:
 
 SOURCE_HELP = "Folder, table, shards, or the name of a data set such as digits, mnist or cifar10."
 
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
+ModelFile = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model file, or a network's name for its published weights.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Device = Annotated[
     str | None,

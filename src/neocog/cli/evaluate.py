@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neocog.cli._options import SOURCE_HELP, BatchSize, DataDir, Device, Json
+from neocog.cli._options import BatchSize, DataDir, Device, Json, ModelFile, Source
 from neocog.cli._output import print_json, printable, say
 from neocog.cli._progress import listening
 
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Model file, or a network's name for its published weights."),
-    ],
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
+    model: ModelFile,
+    source: Source,
     split: Annotated[
         str,
         typer.Option(

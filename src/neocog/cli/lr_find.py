@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from neocog.cli._options import (
-    SOURCE_HELP,
     DataDir,
     Device,
     Json,
     ModelName,
     RecipeName,
     Settings,
+    Source,
     WeightsName,
     parse_settings,
 )
@@ -23,7 +23,7 @@ from neocog.cli._progress import listening
 
 
 def lr_find(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
+    source: Source,
     model: ModelName = None,
     recipe: RecipeName = None,
     weights: WeightsName = None,

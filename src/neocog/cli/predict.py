@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neocog.cli._errors import SKIPPED
-from neocog.cli._options import BatchSize, Device, Json
+from neocog.cli._options import BatchSize, Device, Json, ModelFile
 from neocog.cli._output import Column, percent, print_json, print_table, printable, say
 from neocog.cli._progress import listening
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Model file, or a network's name for its published weights."),
-    ],
+    model: ModelFile,
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT", help="Files, folders or globs; - reads names from standard input."),

@@ -122,6 +122,8 @@ def print_result(result: TrainResult) -> None:
         say(f"validation  {headline(result.validation)}")
     if result.test is not None:
         say(f"test        {headline(result.test)}")
+    if result.validation is None and result.test is None:
+        say(f"training    {headline(result.measured)}")
     say()
     for label, path in (
         ("model", result.model),

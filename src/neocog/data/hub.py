@@ -7,12 +7,13 @@ class type; where a table does not say its types, they are found by what the col
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neocog._hub import hub_refusal
 from neocog.data.rows import group_by_split, label_indices, listed, relabelled, sort_classes, split_of
 from neocog.data.table import Split, Tables
 from neocog.errors import DataError
@@ -58,10 +59,13 @@ def read_hub(name: str, hub_name: str | None = None) -> Tables:
     from datasets.exceptions import DatasetsError
 
     hub_id, _, configuration = (hub_name or name).partition(":")
+    refusal = hub_refusal()
     try:
-        tables = load_dataset(hub_id, configuration or None)
+        with nullcontext() if refusal is None else _cache_alone():
+            tables = load_dataset(hub_id, configuration or None)
     except (OSError, ValueError, DatasetsError) as error:
-        cause = " ".join(str(error).split()).rstrip(".")
+        said = " ".join(str(error).split()).rstrip(".")
+        cause = refusal if refusal and isinstance(error, ConnectionError) else said
         raise DataError(
             f"{name}: {hub_id} cannot be fetched from the Hugging Face hub ({cause}); check its name "
             "and the network, or give the folder of a local copy (--data-dir)"
@@ -179,6 +183,19 @@ def _label_names(rows: Dataset) -> list[list[str]]:
     names = getattr(inner, "names", None)
     several = rows["label"] if multi_label else ([value] for value in rows["label"])
     return [[names[value] if names else str(value) for value in values] for values in several]
+
+
+@contextmanager
+def _cache_alone() -> Iterator[None]:
+    """Keep `datasets` from asking a hub out of reach for half a minute before it looks into its cache."""
+    from datasets import config
+
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
 
 
 @contextmanager

@@ -31,9 +31,15 @@ class Stream(IntEnum):
 
 
 @overload
-def hash_key(seed: int, epoch: int, index: int, copy: int = 0, stream: int = Stream.AUGMENT) -> int: ...
+def hash_key(seed: int, epoch: int, index: int, copy: int = 0, stream: int = Stream.AUGMENT) -> int:
+    """Return the key of one sample."""
+
+
 @overload
-def hash_key(seed: int, epoch: int, index: Tensor, copy: int | Tensor = 0, stream: int = Stream.AUGMENT) -> Tensor: ...
+def hash_key(seed: int, epoch: int, index: Tensor, copy: int | Tensor = 0, stream: int = Stream.AUGMENT) -> Tensor:
+    """Return the keys of many samples: int64, of the shape of `index`."""
+
+
 def hash_key(
     seed: int, epoch: int, index: int | Tensor, copy: int | Tensor = 0, stream: int = Stream.AUGMENT
 ) -> int | Tensor:
@@ -56,9 +62,15 @@ def hash_key(
 
 
 @overload
-def uniform(key: int, count: int) -> list[float]: ...
+def uniform(key: int, count: int) -> list[float]:
+    """Return `count` numbers for one key."""
+
+
 @overload
-def uniform(key: Tensor, count: int) -> Tensor: ...
+def uniform(key: Tensor, count: int) -> Tensor:
+    """Return float64 `(N, count)` numbers for the keys `(N,)`."""
+
+
 def uniform(key: int | Tensor, count: int) -> list[float] | Tensor:
     """Return `count` numbers in [0, 1) for each key; asking for more leaves the first ones as they are.
 

@@ -48,14 +48,18 @@ def load_data(
         DataError: there is no such source, it has no images or one class only, another split has a class that
             training lacks, or a class is too small to hold anything out.
     """
+    return divide(read_source(source, data_dir=data_dir), validation=validation, seed=seed)
+
+
+def divide(tables: Tables, *, validation: float = 0.1, seed: int = 0) -> Splits:
+    """Hold out validation images where the source names none, and check that the splits can be used together.
+
+    The arguments and errors are those of `load_data`.
+    """
     if not 0 <= validation < 1:
         raise UsageError(f"validation must be a share of the training images below 1, not {validation}")
-    tables = read_source(source, data_dir=data_dir)
-    parts, warnings = dict(tables.splits), list(tables.warnings)
-    train = parts.pop("train", None) or parts.pop("all", None)
-    if train is None:
-        have = " and ".join(parts)
-        raise DataError(f"{tables.name}: there is no training split, only {have}; add one, or use it to evaluate")
+    train, warnings = tables.training, list(tables.warnings)
+    parts = {name: split for name, split in tables.splits.items() if split is not train}
     _check_classes(train, parts, warnings)
     found = {"train": train, **parts}
     marks = dict(zip(found, fingerprints(list(found.values())), strict=True))

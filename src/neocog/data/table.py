@@ -132,6 +132,11 @@ class Split:
         return self._looks[1]
 
     @property
+    def one_size(self) -> bool:
+        """Whether the images of the sample are all of one size."""
+        return self._looks[2]
+
+    @property
     def small(self) -> bool:
         """Whether the decoded images belong in memory.
 
@@ -237,6 +242,15 @@ class Tables:
     splits: dict[str, Split]
     keys: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def training(self) -> Split:
+        """The images to learn from; raises `DataError` where the source has other splits only."""
+        found = self.splits.get("train") or self.splits.get("all")
+        if found is None:
+            have = " and ".join(self.splits)
+            raise DataError(f"{self.name}: there is no training split, only {have}; add one, or use it to evaluate")
+        return found
 
 
 def _free_memory() -> int:

@@ -4,9 +4,9 @@ The columns are found by their names:
 
 - the file, relative to the CSV's folder: `file_name`, `filename`, `file`, `path` or `image`;
 - its class: `label`, `class`, `class_name`, `category` or `target`;
-- or its classes, any number of them, separated by ";", "|" or ",": `labels`, `classes`, `categories` or
-`tags`; - or one column for each class, of zeros and ones. If every image has exactly one, it is a single
-label; - optionally `split`, with train, val and test.
+- or its classes, any number of them, separated by ";", "|" or ",": `labels`, `classes`, `categories` or `tags`;
+- or one column for each class, of zeros and ones; if every image has exactly one, it is a single label;
+- optionally `split`, with train, val and test.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from neocog._files import write_json, write_text
+from neocog._files import write_text
 from neocog.data.preprocess import open_image
 from neocog.errors import DataError
 from neocog.inference.evaluation import PrecisionName, autocast
@@ -146,8 +146,3 @@ def predictions_to_dicts(predictions: Sequence[Prediction]) -> list[dict[str, ob
         }
         for prediction in predictions
     ]
-
-
-def write_predictions_json(predictions: Sequence[Prediction], path: str | Path) -> None:
-    """Write `predictions_to_dicts` to `path`; raises `StorageError`."""
-    write_json(path, predictions_to_dicts(predictions))

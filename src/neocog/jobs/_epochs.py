@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from neocog.errors import TrainingError
+from neocog.train.distributed import Alone
 from neocog.train.state import State
 
 
 class EpochLog:
     """Sums the parts of an epoch's losses and remembers the best validation score.
 
-    Its `meta` goes into the checkpoint, so that a resumed run reports the same means as an unbroken one.
+    Each process sums its own, and they hear of each other's only where a row or a checkpoint is made. `meta` goes into
+    the checkpoint, so that a resumed run reports the same means as an unbroken one.
     """
 
     def __init__(self) -> None:
@@ -66,13 +68,17 @@ class EpochLog:
             )
 
     def means(self) -> dict[str, float]:
-        """Return the epoch's means so far, by part."""
+        """Return the epoch's means so far in this process, by part."""
         return {name: value / max(self.steps, 1) for name, value in self.sums.items()}
 
-    def row(self, state: State, batch_size: int) -> dict[str, float]:
-        """Return the metrics row of the epoch that just ended, and begin the next."""
+    def row(self, state: State, batch_size: int, sync: Alone) -> dict[str, float]:
+        """Return the metrics row of the epoch that just ended, and begin the next; every process gets the same means.
+
+        A step has as many images in each process, so that the mean over steps is the one over images.
+        """
         row: dict[str, float] = {"epoch": state.epoch, "step": state.step, "lr": state.learning_rate}
-        row |= {f"train_{name}": value for name, value in self.means().items()}
+        steps, *sums = self._gathered(sync).sum(0).tolist()
+        row |= {f"train_{name}": value / max(steps, 1) for name, value in zip(self.sums, sums, strict=True)}
         row["images_per_second"] = self.steps * batch_size / max(self.seconds, 1e-9)
         row["waiting"] = self.waited / max(self.seconds, 1e-9)
         row["seconds"] = self.total_seconds
@@ -90,15 +96,24 @@ class EpochLog:
         """Return whether `patience` epochs went by without a better score."""
         return patience is not None and epoch - self.best_epoch >= patience
 
-    def meta(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        names = ("sums", "steps", "seconds", "waited", "total_seconds", "best_epoch")
+    def meta(self, sync: Alone) -> dict[str, Any]:
+        """Return what a checkpoint keeps: of every process its steps and sums, of the rest the caller's."""
+        names = ("seconds", "waited", "total_seconds", "best_epoch")
         kept = {name: getattr(self, name) for name in names}
+        kept |= {"parts": list(self.sums), "processes": self._gathered(sync).tolist()}
         return kept | {"best_score": self.best_score if math.isfinite(self.best_score) else None}
 
-    def restore(self, meta: dict[str, Any]) -> None:
-        """Become what `meta` kept."""
-        for name, value in meta.items():
+    def restore(self, meta: dict[str, Any], sync: Alone) -> None:
+        """Become what `meta` kept of this process, or its share where there were more or fewer."""
+        kept = dict(meta)
+        parts, processes = kept.pop("parts"), torch.tensor(kept.pop("processes"), dtype=torch.float64)
+        steps, *sums = processes[sync.rank :: sync.world_size].sum(0).tolist()
+        self.steps, self.sums = int(steps), dict(zip(parts, sums, strict=True))
+        for name, value in kept.items():
             setattr(self, name, value)
         if self.best_score is None:
             self.best_score = -math.inf
+
+    def _gathered(self, sync: Alone) -> Tensor:
+        """Return the steps and the sums of every process: float64 `(world_size, 1 + parts)`."""
+        return sync.gather(torch.tensor([self.steps, *self.sums.values()], dtype=torch.float64))

@@ -28,6 +28,7 @@ from neocog.visualize.images import worst_mistakes
 from neocog.visualize.report import ReportFacts, accuracy_verdict, write_report
 
 MISTAKES = 12  # photographs on one page
+ON_TRAINING_IMAGES = "there are no images to measure on but those that were trained on"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class TrainResult:
 
 
 def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, listener: Listener) -> TrainResult:
-    """Measure the best weights on validation and, this once, on test; draw, write the model file and the report."""
+    """Measure the weights that ship on validation and, this once, on test; draw, write the model file and the report.
+
+    For the main process, which alone writes.
+    """
     loaded = load_model(run.model, device=plan.device)
     measured = {
         name: (split, *measure(loaded, plan, split, listener))
@@ -63,23 +67,19 @@ def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, li
         if split is not None
     }
     if not measured:
-        listener.notice("there are no images to measure on but those that were trained on")
-        measured["train"] = (splits.train, *measure(loaded, plan, splits.train, listener))
+        listener.notice(ON_TRAINING_IMAGES)
+        measured["training"] = (splits.train, *measure(loaded, plan, splits.train, listener))
     shown, (split, report, outputs) = list(measured.items())[-1]
-    figures: tuple[Path, ...] = ()
-    if run.writes:
-        metrics = {
-            f"{name}_{key}": value
-            for name, (_, found, _) in measured.items()
-            for key, value in found.headline().items()
-        }
-        save_model(run.model, loaded.network, loaded.card.model_copy(update={"metrics": metrics}))
-        for name, (_, found, _) in measured.items():
-            found.write_json(run.path / f"{name}.json")
-            found.write_csv(run.path / f"{name}.csv")
-        figures = draw(run, plan, report, outputs, split)
-        write_report(run.report, report_facts(run, plan, splits, log, state, loaded, report, shown, figures))
-        run.finish(metrics)
+    metrics = {
+        f"{name}_{key}": value for name, (_, found, _) in measured.items() for key, value in found.headline().items()
+    }
+    save_model(run.model, loaded.network, loaded.card.model_copy(update={"metrics": metrics}))
+    for name, (_, found, _) in measured.items():
+        found.write_json(run.path / f"{name}.json")
+        found.write_csv(run.path / f"{name}.csv")
+    figures = draw(run, plan, report, outputs, split)
+    write_report(run.report, report_facts(run, plan, splits, log, state, loaded, report, shown, figures))
+    run.finish(metrics)
     reports = {name: found for name, (_, found, _) in measured.items()}
     return TrainResult(
         run=run.path,
@@ -154,6 +154,7 @@ def report_facts(
 ) -> ReportFacts:
     """Return what the report page says."""
     recipe = plan.recipe
+    chosen = splits.validation is not None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     if report.top1 is None:
         verdict = f"mean average precision {report.score:.3f} on {report.images:,} {name} images"
@@ -178,15 +179,16 @@ def report_facts(
         weights=recipe.weights or "none: trained from scratch",
         recipe=recipe.model_dump(mode="json"),
         epochs=state.epoch,
-        best_epoch=log.best_epoch,
+        best_epoch=log.best_epoch if chosen else None,
         seconds=log.total_seconds,
         environment=describe_environment(),
-        shipped="the weights best on validation" + (", averaged over steps" if recipe.average.decay else ""),
+        shipped=("the weights best on validation" if chosen else "the weights of the last epoch")
+        + (", averaged over steps" if recipe.average.decay else ""),
         split=name,
         metrics=report.headline(),
         per_class=[asdict(line) for line in report.per_class],
         figures={path.stem: path for path in figures},
-        warnings=splits.warnings,
+        warnings=(*splits.warnings, ON_TRAINING_IMAGES) if name == "training" else splits.warnings,
         run_directory=run.path,
         model_file=run.model,
         version=__version__,

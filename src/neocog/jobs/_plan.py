@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from neocog.catalog import describe, find_weights, weights_at_hand
 from neocog.data.loading import measure_mean_std
 from neocog.data.preprocess import Preprocessing
-from neocog.data.sources import load_data
+from neocog.data.sources import divide, read_source
 from neocog.data.table import SMALL_SIDE, Split, Splits
 from neocog.errors import UsageError, WeightsError
 from neocog.inference.model_file import Card, read_card
@@ -59,34 +59,31 @@ class Plan(BaseModel):
         return "mean_average_precision" if self.multi_label else "top1"
 
 
-def load_to_train(source: str | Path, place: Path | None, recipe: str | Recipe, overrides: Mapping[str, Any]) -> Splits:
-    """Return the images of `source`, with validation held out as the recipe's fields say.
-
-    The hold-out comes before the recipe is built, which may depend on how many images remain.
-    """
-    default = recipe if isinstance(recipe, Recipe) else Recipe()
-    held_out = default.override({k: v for k, v in overrides.items() if k in ("validation", "seed")})
-    return load_data(source, data_dir=place, validation=held_out.validation, seed=held_out.seed)
-
-
-def make_plan(
-    splits: Splits,
-    source: str,
+def plan_training(
+    source: str | Path,
     *,
-    data_dir: Path | None,
+    data_dir: str | Path | None,
     model: str | None,
     recipe: str | Recipe,
     weights: str | None,
     overrides: Mapping[str, Any],
     device: str | None,
     listener: Listener,
-) -> Plan:
-    """Resolve every choice of a training run, and say the ones that a person may want to know."""
+) -> tuple[Splits, Plan]:
+    """Load the images, resolve every choice of a training run, and say the choices that a person may want to know.
+
+    How many images are held out is the recipe's to say, and the recipe may depend on how many are left. So it is
+    asked twice: of all images how many to hold out, and of those that are left everything else.
+    """
     device, overrides = choose_device(device), dict(overrides)
     if isinstance(overrides.get("model"), str):  # the recipe must know whom it is for
         model = overrides.pop("model")
-    facts = gather_facts(splits, model, device)
-    chosen = recipe if isinstance(recipe, Recipe) else build_recipe(recipe, facts)
+    tables = read_source(source, data_dir=data_dir)
+    asked = {name: value for name, value in overrides.items() if name in ("validation", "seed")}
+    first = resolve_name(recipe, gather_facts(tables.training, model, device)).override(asked)
+    splits = divide(tables, validation=first.validation, seed=first.seed)
+    facts = gather_facts(splits.train, model, device)
+    chosen = resolve_name(recipe, facts).model_copy(update={"validation": first.validation, "seed": first.seed})
     if model is not None:
         chosen = chosen.model_copy(update={"model": model})
     start = overrides.get("weights", weights or chosen.weights)
@@ -105,8 +102,8 @@ def make_plan(
         chosen = chosen.model_copy(update={"workers": 0})
     check_network(chosen, preprocessing, len(splits.classes))
     say_choices(chosen, facts, listener)
-    return Plan(
-        source=source,
+    return splits, Plan(
+        source=str(source),
         data_dir=None if data_dir is None else str(data_dir),
         device=device,
         recipe=chosen,
@@ -119,24 +116,30 @@ def make_plan(
     )
 
 
+def resolve_name(recipe: str | Recipe, facts: Facts) -> Recipe:
+    """Return the recipe of that name for `facts`; one that is given whole stays as it is."""
+    return recipe if isinstance(recipe, Recipe) else build_recipe(recipe, facts)
+
+
 def model_has_small_stem(name: str) -> bool:
     """Return whether `name` is a network for photographs whose config offers a stem for small images."""
     return min(describe(name).input[1:]) >= PHOTOGRAPH_SIZE and hasattr(Family.of(name).config, "stem")
 
 
-def gather_facts(splits: Splits, model: str | None, device: str) -> Facts:
-    """Return what a recipe may know."""
+def gather_facts(images: Split, model: str | None, device: str) -> Facts:
+    """Return what a recipe may know of the images to train on and of the machine."""
     if device.startswith("cuda"):
         memory = torch.cuda.mem_get_info(device)[0]
     else:
         memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Facts(
-        images=splits.images,
-        class_counts=splits.class_counts,
-        small=splits.small,
-        image_size=splits.image_size,
-        channels=splits.channels,
-        multi_label=splits.multi_label,
+        images=len(images),
+        class_counts=images.class_counts,
+        small=max(images.image_size) <= SMALL_SIDE,
+        one_size=images.one_size,
+        image_size=images.image_size,
+        channels=images.channels,
+        multi_label=images.multi_label,
         model=model,
         device=torch.device(device).type,
         memory=memory,
@@ -244,15 +247,24 @@ def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) ->
 def say_choices(recipe: Recipe, facts: Facts, listener: Listener) -> None:
     """Tell the person about choices with consequences."""
     if not facts.small and recipe.weights is None:
-        listener.notice(
-            f"training {recipe.model} from scratch, which needs many images: its published weights are not on this "
-            "machine and no hub can be reached; put them in the folder that NEOCOG_WEIGHTS names, or give --weights"
-        )
+        listener.notice(f"training {recipe.model} from scratch, which needs many images: {why_from_scratch(recipe)}")
     if facts.imbalance >= 3 and not recipe.loss.balance:
         listener.notice(
             f"the classes are unbalanced: the largest has {facts.imbalance:.1f} times the images of the smallest; "
             "--set loss.balance=true weighs them equally"
         )
+
+
+def why_from_scratch(recipe: Recipe) -> str:
+    """Return why no weights are loaded, and what to do where they could be."""
+    if not describe(recipe.model).weights:
+        return "no weights of it are published"
+    if weights_at_hand(recipe.model):
+        return f"that is what the recipe {recipe.name} does; --weights default starts from the published weights"
+    return (
+        "its published weights are not on this machine and no hub can be reached; put them in the folder that "
+        "NEOCOG_WEIGHTS names, or give --weights"
+    )
 
 
 def fingerprint(split: Split) -> str:

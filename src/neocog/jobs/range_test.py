@@ -12,7 +12,7 @@ import torch
 
 from neocog.errors import UsageError
 from neocog.jobs._build import build_batches, build_task
-from neocog.jobs._plan import load_to_train, make_plan
+from neocog.jobs._plan import plan_training
 from neocog.jobs.listener import Listener
 from neocog.recipes import Recipe
 from neocog.train.fit import fit
@@ -65,11 +65,9 @@ def lr_find(
     if steps < 10:
         raise UsageError(f"{steps} steps are too few to see a slope; use at least 10")
     listener = listener or Listener()
-    place = None if data_dir is None else Path(data_dir)
-    splits = load_to_train(source, place, recipe, overrides or {})
-    plan = make_plan(
-        splits, str(source), data_dir=place, model=model, recipe=recipe, weights=weights,
-        overrides=dict(overrides or {}), device=device, listener=listener,
+    splits, plan = plan_training(
+        source, data_dir=data_dir, model=model, recipe=recipe, weights=weights,
+        overrides=overrides or {}, device=device, listener=listener,
     )  # fmt: skip
     torch.set_num_threads(int(plan.recipe.threads))
     task = build_task(plan, splits)

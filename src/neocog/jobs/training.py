@@ -12,24 +12,22 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from neocog.data.loading import EvaluationBatches, TrainingBatches
+from neocog.data.loading import TrainingBatches
 from neocog.data.named import DATASETS
 from neocog.data.sources import load_data
 from neocog.data.table import Splits
 from neocog.errors import NeocogError, TrainingError
-from neocog.inference.evaluation import evaluate_network
-from neocog.inference.model_file import Card, save_model
-from neocog.jobs._build import build_batches, build_task, measuring_batches
+from neocog.jobs._build import build_batches, build_task
 from neocog.jobs._device import choose_device
 from neocog.jobs._epochs import EpochLog
 from neocog.jobs._finish import TrainResult, finish
-from neocog.jobs._plan import Plan, fingerprint, load_to_train, make_plan
+from neocog.jobs._plan import Plan, fingerprint, plan_training
+from neocog.jobs._shipping import Shipping
 from neocog.jobs._signals import StopSignals
 from neocog.jobs.listener import Diary, Listener
-from neocog.models import Classifier, model_edits
 from neocog.recipes import Recipe
 from neocog.train.allocator import keep_freed_memory
-from neocog.train.distributed import Alone, Together, join_processes, leave_processes, under_torchrun
+from neocog.train.distributed import Alone, Together, join_processes, leave_processes, once, under_torchrun
 from neocog.train.fit import fit
 from neocog.train.run import Run
 from neocog.train.state import State
@@ -84,17 +82,14 @@ def train(
     Raises:
         NeocogError: of the kind that fits: data, weights, usage, training, storage, or `Interrupted`.
     """
-    listener, overrides = listener or Listener(), dict(overrides or {})
-    place = None if data_dir is None else Path(data_dir)
-    splits = load_to_train(source, place, recipe, overrides)
-    plan = make_plan(
-        splits,
-        str(source),
-        data_dir=place,
+    listener = listener or Listener()
+    splits, plan = plan_training(
+        source,
+        data_dir=data_dir,
         model=model,
         recipe=recipe,
         weights=weights,
-        overrides=overrides,
+        overrides=overrides or {},
         device=device,
         listener=listener,
     )
@@ -170,10 +165,10 @@ class _Parts:
 
     task: SupervisedTask
     batches: TrainingBatches
-    validation: EvaluationBatches | None
     sync: Alone
     state: State
     log: EpochLog
+    shipping: Shipping
 
 
 def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> TrainResult:
@@ -200,16 +195,14 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
                 ended = state.step_in_epoch == 0
                 if ended:
                     listener.end()
-                    row = log.row(state, recipe.batch_size)
-                    row |= _choose(run, plan, parts)
+                    row = log.row(state, recipe.batch_size, sync) | parts.shipping.after_epoch(state, log)
                     run.append_metrics(row)
                     listener.epoch(row)
-                stopping = sync.any(stop.received is not None)
+                stopping, due = sync.any(stop.received is not None, time.monotonic() - saved > CHECKPOINT_SECONDS)
                 exhausted = ended and log.exhausted(state.epoch, recipe.patience)
-                due = sync.any(time.monotonic() - saved > CHECKPOINT_SECONDS)
                 if stopping or due or exhausted or state.finished:
                     log.settle(state)
-                    run.checkpoints.save(state.step, state.tensors(), {**state.meta(), "log": log.meta()})
+                    run.checkpoints.save(state.step, state.tensors(), {**state.meta(), "log": log.meta(sync)})
                     saved = time.monotonic()
                 if stopping:
                     raise Interrupted(run.path, stop.received or 15)
@@ -219,7 +212,7 @@ def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
                 if ended and not state.finished:
                     listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
                 log.begin_step()
-    return finish(run, plan, splits, log, state, listener)
+    return once(lambda: finish(run, plan, splits, log, state, listener))
 
 
 def _build(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> _Parts:
@@ -236,60 +229,9 @@ def _build(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
         for warning in found.warnings:
             listener.notice(warning)
         state.restore(found.tensors, found.meta)
-        log.restore(found.meta["log"])
+        log.restore(found.meta["log"], sync)
     run.drop_metrics_after(state.step)
-    validation = None if splits.validation is None else measuring_batches(plan, splits.validation)
-    return _Parts(task, batches, validation, sync, state, log)
-
-
-def _choose(run: Run, plan: Plan, parts: _Parts) -> dict[str, float]:
-    """Measure the weights that would ship on validation; keep them in the model file where they are the best yet.
-
-    Without images to choose by, the last epoch's are kept.
-    """
-    network, sync, state, log = parts.task.network, parts.sync, parts.state, parts.log
-    if parts.validation is None:
-        log.improves(state.epoch, state.epoch)
-        if sync.is_main:
-            with state.average.in_place():
-                save_model(run.model, network, model_card(plan, network, {}))
-        return {}
-    figures = torch.zeros(3, dtype=torch.float64)
-    if sync.is_main:
-        with state.average.in_place():
-            report, _ = evaluate_network(
-                network,
-                parts.validation,
-                classes=plan.classes,
-                multi_label=plan.multi_label,
-                precision=plan.recipe.forward_precision,
-            )
-            better = log.improves(report.score, state.epoch)
-            figures = torch.tensor([report.loss, report.score, better], dtype=torch.float64)
-            if better:
-                save_model(run.model, network, model_card(plan, network, {f"validation_{plan.score}": report.score}))
-    # The other processes hear it from the main one: a mean in which they count nothing. Its verdict is sent too,
-    # because their score may differ by a rounding, and all must stop early at the same epoch.
-    loss, score, better = (sync.mean(figures) * sync.world_size).tolist()
-    if not sync.is_main and better > 0.5:
-        log.best_score, log.best_epoch = score, state.epoch
-    return {"val_loss": loss, f"val_{plan.score}": score}
-
-
-def model_card(plan: Plan, network: Classifier, metrics: dict[str, float]) -> Card:
-    """Return what the model file says of itself."""
-    return Card(
-        model=plan.recipe.model,
-        edits=model_edits(network),
-        num_classes=len(plan.classes),
-        in_chans=plan.in_chans,
-        classes=plan.classes,
-        multi_label=plan.multi_label,
-        preprocessing=plan.preprocessing,
-        recipe=plan.recipe.model_dump(mode="json"),
-        metrics=metrics,
-        data=plan.source,
-    )
+    return _Parts(task, batches, sync, state, log, Shipping(run, plan, splits, task.network, sync))
 
 
 def _describe(run: Run, plan: Plan, splits: Splits, parts: _Parts) -> list[tuple[str, str]]:

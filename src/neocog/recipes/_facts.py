@@ -13,7 +13,8 @@ class Facts:
     Attributes:
         images: training images.
         class_counts: training images of each class.
-        small: whether the images are all of one small size and are kept in memory.
+        small: whether the images are small, their median size at most 64 pixels a side.
+        one_size: whether they are all of one size.
         image_size: median (height, width) of the images.
         channels: 1 where all images are grey, else 3.
         multi_label: whether an image may carry several labels.
@@ -26,6 +27,7 @@ class Facts:
     images: int = 1000
     class_counts: tuple[int, ...] = ()
     small: bool = False
+    one_size: bool = True
     image_size: tuple[int, int] = (224, 224)
     channels: int = 3
     multi_label: bool = False

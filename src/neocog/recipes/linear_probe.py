@@ -12,14 +12,14 @@ from math import ceil
 
 from neocog.data.augment import Augmentation
 from neocog.recipes._facts import Facts
-from neocog.recipes.quick import clamp, loss, power_of_two
+from neocog.recipes.quick import clamp, loss, photograph_network, power_of_two
 from neocog.train.recipe import Optimizer, Recipe, Schedule
 
 
 def recipe(facts: Facts) -> Recipe:
     """Return the run: AdamW on the head, as many epochs as suit the number of images."""
     return Recipe(
-        model=facts.model or ("resnet50" if facts.device == "cuda" else "mobilenetv2_100"),
+        model=photograph_network(facts),
         weights="default",
         train="head",
         epochs=clamp(ceil(5_000 / facts.images), 2, 20),

@@ -12,16 +12,23 @@ micro-batch, one after the other.)
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from neocog.errors import NeocogError
 from neocog.train.task import Task
+
+T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(days=1)
+"""How long processes wait for each other: while the main one validates, hours; `torchrun` sees to one that died."""
 
 
 class Alone:
@@ -52,9 +59,13 @@ class Alone:
         """Return the mean of `values` over processes."""
         return values
 
-    def any(self, flag: bool) -> bool:
-        """Return whether any process raises `flag`."""
-        return flag
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the `values` `(...)` of every process, in order of rank, on the CPU: `(world_size, ...)`."""
+        return values.cpu().unsqueeze(0)
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each of `flags` whether any process raises it; all are asked of the others in one message."""
+        return flags
 
 
 class Together(Alone):
@@ -99,9 +110,21 @@ class Together(Alone):
         dist.all_reduce(values)
         return values / self.world_size
 
-    def any(self, flag: bool) -> bool:
-        """Return whether any process raises `flag`."""
-        return bool(self.mean(torch.tensor(float(flag))).item() > 0)
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the `values` `(...)` of every process, in order of rank, on the CPU: `(world_size, ...)`."""
+        own = values.cpu()
+        found = [torch.empty_like(own) for _ in range(self.world_size)]
+        dist.all_gather(found, own)
+        return torch.stack(found)
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each of `flags` whether any process raises it.
+
+        The message goes from host to host: from a GPU, it would have to wait for all that the GPU has yet to do.
+        """
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(raised, dist.ReduceOp.MAX)
+        return tuple(raised.bool().tolist())
 
 
 def under_torchrun() -> bool:
@@ -110,17 +133,34 @@ def under_torchrun() -> bool:
 
 
 def join_processes(device: str) -> None:
-    """Join the processes that `torchrun` started: NCCL between GPUs, gloo between CPUs."""
+    """Join the processes that `torchrun` started: NCCL for what lies on GPUs, gloo for what lies on the host."""
     if under_torchrun() and not dist.is_initialized():
-        if device.startswith("cuda"):
-            torch.cuda.set_device(device)  # NCCL sends objects through the current device
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        on_gpu = device.startswith("cuda")
+        if on_gpu:
+            torch.cuda.set_device(device)  # by which NCCL tells whose process this is
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=LONGEST_WAIT)
 
 
 def leave_processes() -> None:
     """Leave the processes joined by `join_processes`."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def once(make: Callable[[], T]) -> T:
+    """Call `make` in the main process alone; every process returns its result or raises its `NeocogError`."""
+    if not dist.is_initialized():
+        return make()
+    said: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            said[0] = make()
+        except NeocogError as error:
+            said[1] = error
+    dist.broadcast_object_list(said)
+    if said[1] is not None:
+        raise said[1]
+    return cast(T, said[0])
 
 
 def mean_parts(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

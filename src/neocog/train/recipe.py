@@ -115,7 +115,8 @@ class Recipe(Setting):
         precision: "auto" is bf16 where the processor computes in it, float32 elsewhere.
         channels_last: memory layout of images and convolutions.
         patience: epochs without a better validation score before the run stops early; None never stops.
-        validation: share of the training images held out where the data has no validation split.
+        validation: share of the training images held out where the data has no validation split. With 0 none are, and
+            the last epoch's weights ship.
         workers: processes that decode photographs; the result does not depend on it.
         threads: threads of PyTorch in the main process.
         keep_memory: keep what a step frees for the next one: faster on a CPU, for more memory. See
@@ -142,7 +143,7 @@ class Recipe(Setting):
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
     patience: int | None = Field(None, ge=1)
-    validation: float = Field(0.1, gt=0, lt=1)
+    validation: float = Field(0.1, ge=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**63)
     workers: int | Literal["auto"] = "auto"
     threads: int | Literal["auto"] = "auto"

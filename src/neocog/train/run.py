@@ -18,14 +18,14 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 import torch.distributed as dist
 
@@ -34,16 +34,17 @@ from neocog._version import __version__
 from neocog.errors import NeocogError, StorageError, TrainingError, UsageError
 from neocog.train._lock import DirectoryLock
 from neocog.train.checkpoint import Checkpoints
+from neocog.train.distributed import once
 from neocog.train.environment import describe_environment
 from neocog.train.metrics_file import MetricsFile
-
-T = TypeVar("T")
 
 FORMAT = 1
 RUNS = Path("runs")
 _FACTS = "run.json"
 # What a run that was killed while it was created may have left; run.json comes last.
 _WRITTEN_FIRST = {"recipe.json", "environment.json"}
+# What it holds until its first checkpoint or row of metrics.
+_WRITTEN_EARLY = {*_WRITTEN_FIRST, _FACTS, "log.txt", ".lock", "checkpoints"}
 
 
 class Run:
@@ -72,18 +73,20 @@ class Run:
         """Make the directory of a new run.
 
         Args:
-            out: the directory, new or empty; None makes `runs/<name>-<n>` with the first free n.
+            out: the directory, new or empty, or of a run that ended before it had anything to keep: its place is taken,
+                and its log goes on. None makes `runs/<name>-<n>` with the first free n.
             name: what the run is of, such as "photos-resnet18".
             recipe: the resolved recipe, in plain types.
             facts: what else run.json shall say, in plain types.
 
         Raises:
             UsageError: the directory already holds a run or something else.
+            TrainingError: another process is training into it.
             StorageError: the directory cannot be made or written.
         """
-        made = _once(lambda: _make_directory(out, name))
+        made = once(lambda: _make_directory(out, name))
         run = cls(made, {**_first_facts(), **facts})
-        _once(lambda: run._write_first(recipe))
+        once(lambda: run._write_first(recipe))
         return run
 
     @classmethod
@@ -228,16 +231,30 @@ def _make_directory(out: str | Path | None, name: str) -> Path:
     with storing(path):
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; choose another --out")
-        if (path / _FACTS).exists():
-            raise UsageError(
-                f"{path} already holds a run; go on with `neocog train --resume {shlex.quote(str(path))}` "
-                "or choose another --out"
-            )
         path.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(p.name for p in path.iterdir() if p.name not in _WRITTEN_FIRST and not is_temporary(p))
-        if foreign:
+        held = {entry.name for entry in path.iterdir() if not is_temporary(entry)}
+    if _FACTS not in held:
+        if foreign := sorted(held - _WRITTEN_FIRST):
             raise UsageError(f"{path} is not empty (it holds {foreign[0]}); choose another --out")
+    elif _ended_early(path, held):
+        lock = DirectoryLock(path)  # or has it only just begun, elsewhere?
+        lock.acquire()
+        lock.release()
+    else:
+        raise UsageError(
+            f"{path} already holds a run; go on with `neocog train --resume {shlex.quote(str(path))}` "
+            "or choose another --out"
+        )
     return path
+
+
+def _ended_early(path: Path, held: set[str]) -> bool:
+    """Return whether the directory `path`, which holds these names, is of a run that has nothing to go on from."""
+    try:
+        Run.open(path)
+    except NeocogError:  # a run.json that is not neocog's, or not this one's
+        return False
+    return held <= _WRITTEN_EARLY and not any((path / "checkpoints").glob("*"))
 
 
 def _make_numbered(name: str) -> Path:
@@ -249,22 +266,6 @@ def _make_numbered(name: str) -> Path:
             path.mkdir(parents=True)
             return path
     raise AssertionError("count() ends")
-
-
-def _once(make: Callable[[], T]) -> T:
-    """Call `make` in the main process alone; every process returns its result or raises its error."""
-    if not dist.is_initialized():
-        return make()
-    said: list[Any] = [None, None]
-    if dist.get_rank() == 0:
-        try:
-            said[0] = make()
-        except NeocogError as error:
-            said[1] = error
-    dist.broadcast_object_list(said)
-    if said[1] is not None:
-        raise said[1]
-    return cast(T, said[0])
 
 
 def _first_facts() -> dict[str, Any]:
