@@ -4,8 +4,8 @@
     python tools/catalog_figures.py mobilenetv2 --write    # and put them into the file's [models.*] tables
     python tools/catalog_figures.py mobilenetv2 --weights  # print the weights that timm's installed configs name
 
-Networks are built on the meta device, so that the largest takes no memory. A multiply-add is what torch's own
-counter calls two FLOPs: convolutions and matrix products, without biases.
+The figures are those of `neocog describe`: networks are built without numbers, so that the largest takes no memory, and
+a multiply-add is one of a convolution, a matrix product or attention, without biases.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 import neocog.catalog
+from neocog.analysis.blank import without_numbers
+from neocog.analysis.cost import count_cost
+from neocog.analysis.trace import trace_forward
 from neocog.catalog import Weights
 
 CATALOG = Path(neocog.catalog.__file__).parent
@@ -30,12 +30,12 @@ CATALOG = Path(neocog.catalog.__file__).parent
 
 def count(module: ModuleType, name: str, image: tuple[int, int, int]) -> tuple[int, int]:
     """Return the parameters and the multiply-adds of one network at an image of (C, H, W)."""
-    with torch.device("meta"):
-        network = module.NETWORK(module.CONFIGS[name]).eval()
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            network(torch.empty(1, *image))
-    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
+    with without_numbers():
+        network = module.NETWORK(module.CONFIGS[name])
+    cost = count_cost(trace_forward(network, image))
+    if cost.uncounted:
+        raise SystemExit(f"{name} runs operations that have no rule in neocog.analysis: {', '.join(cost.uncounted)}")
+    return cost.parameters, cost.macs
 
 
 def write(path: Path, name: str, parameters: int, macs: int) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from neocog._version import __version__
 
 if TYPE_CHECKING:
+    from neocog import analysis as analysis
     from neocog import catalog as catalog
     from neocog import data as data
     from neocog import errors as errors
@@ -56,7 +57,7 @@ _HOMES = {
     "tap": "neocog.models",
 }
 _ROOMS = (
-    "catalog", "data", "errors", "inference", "jobs", "layers", "models", "recipes", "train", "visualize",
+    "analysis", "catalog", "data", "errors", "inference", "jobs", "layers", "models", "recipes", "train", "visualize",
 )  # fmt: skip
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]

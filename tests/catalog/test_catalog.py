@@ -82,54 +82,6 @@ def test_the_catalog_names_exactly_the_networks_that_the_module_builds(family: s
     assert listed == set(import_module(module).CONFIGS)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_counted_figures_equal_the_network(name: str) -> None:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    entry = describe(name)
-    module = import_module(entry.module)
-    config = module.CONFIGS[name]
-    assert (config.num_classes, config.in_chans) == (entry.num_classes, entry.input[0])
-    with torch.device("meta"), torch.no_grad():
-        network = module.NETWORK(config).eval()
-        with FlopCounterMode(display=False) as counter:
-            logits = network(torch.empty(2, *entry.input))
-    assert logits.shape == (2, entry.num_classes)
-    assert sum(parameter.numel() for parameter in network.parameters()) == entry.parameters
-    assert counter.get_total_flops() == 2 * 2 * entry.macs
-
-
-@pytest.mark.parametrize("name", ["lenet5_1998", "lenet5", "mobilenetv2_035"])
-def test_fvcore_counts_the_same_multiply_adds(name: str) -> None:
-    import torch
-    from fvcore.nn import FlopCountAnalysis
-
-    from neocog.models import create_model
-
-    entry = describe(name)
-    analysis = FlopCountAnalysis(create_model(name).eval(), torch.zeros(1, *entry.input))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    by_operator = analysis.by_operator()
-    assert by_operator["conv"] + by_operator["linear"] == entry.macs
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_published_figures_agree_to_their_own_rounding_or_say_why_not(name: str) -> None:
-    entry = describe(name)
-    counted = {"parameters": entry.parameters, "macs": entry.macs}
-    for figure in entry.published:
-        assert figure.source
-        if figure.quantity in counted and not figure.note:
-            assert abs(counted[figure.quantity] - figure.value) <= half_of_last_digit(figure.value), figure
-
-
-def half_of_last_digit(value: float) -> float:
-    """Return half a unit of the last digit of `value` that is not zero."""
-    digits = f"{value:.0f}"
-    return 0.5 * 10 ** (len(digits) - len(digits.rstrip("0")))
-
-
 @pytest.mark.parametrize("name", list_models(weights=True))
 def test_weights_are_those_that_timm_names_with_its_preprocessing(name: str) -> None:
     import timm

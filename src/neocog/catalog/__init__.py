@@ -11,12 +11,13 @@ One TOML file per family stands beside this module. Reading them needs no torch,
 
 from neocog.catalog._entry import Entry, Published, Weights
 from neocog.catalog._fetch import fetch_weights, find_weights, local_file, weights_at_hand
-from neocog.catalog._files import describe, imagenet_classes, list_models
+from neocog.catalog._files import check_pattern, describe, imagenet_classes, list_models
 
 __all__ = [
     "Entry",
     "Published",
     "Weights",
+    "check_pattern",
     "describe",
     "fetch_weights",
     "find_weights",

@@ -41,6 +41,14 @@ def list_models(pattern: str | Sequence[str] = "*", *, weights: bool = False, so
     return [entry.name for entry in entries]
 
 
+def check_pattern(pattern: str) -> None:
+    """Raise `UnknownNameError`, which names the near ones, where no network's name matches `pattern`."""
+    if not list_models(pattern):
+        wildcard = any(char in pattern for char in "*?[")
+        error = UnknownNameError("model", pattern.strip("*"), list_models(), where="neocog models")
+        raise UnknownNameError("model", pattern, error.near, where="neocog models") if wildcard else error
+
+
 def describe(name: str) -> Entry:
     """Return what the catalog holds about `name`; `UnknownNameError` names the near ones where there is none."""
     entries = _entries()

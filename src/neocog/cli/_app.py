@@ -15,12 +15,17 @@ import typer
 from neocog._version import __version__
 from neocog.cli import recipes as recipe_commands
 from neocog.cli._errors import BROKEN_PIPE, INTERRUPTED, TRACEBACK_VARIABLE, explain
+from neocog.cli.benchmark import benchmark
+from neocog.cli.compare import compare
 from neocog.cli.demo import demo
+from neocog.cli.describe import describe
 from neocog.cli.doctor import doctor
+from neocog.cli.draw import draw
 from neocog.cli.evaluate import evaluate
 from neocog.cli.lr_find import lr_find
 from neocog.cli.models import models
 from neocog.cli.predict import predict
+from neocog.cli.receptive_field import receptive_field
 from neocog.cli.train import train
 
 EXIT_CODES = """\
@@ -44,6 +49,11 @@ def unwrapped(function: Callable[..., object]) -> str:
 
 for group, panel, name, function in (
     (app, "Look", "models", models),
+    (app, "Look", "describe", describe),
+    (app, "Look", "receptive-field", receptive_field),
+    (app, "Look", "compare", compare),
+    (app, "Look", "draw", draw),
+    (app, "Look", "benchmark", benchmark),
     (app, "Train", "demo", demo),
     (app, "Train", "train", train),
     (app, "Train", "lr-find", lr_find),

@@ -57,6 +57,37 @@ Settings = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="Any field of the recipe, such as optimizer.lr=0.05. Repeatable."),
 ]
 
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A name of neocog models, a model file, or module:callable for a network of your own.",
+        autocompletion=complete_model,
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Height and width of the images.", show_default="the network's own"),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option("--input", metavar="C,H,W", help="Shape of an image.", show_default="the network's own"),
+]
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """Return "3,64,64" as numbers; None for None.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) < 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"--input takes channels, height and width, such as 3,224,224; not {text!r}")
+    return tuple(int(part) for part in parts)
+
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """Return `NAME=VALUE` texts as a mapping; a value is read as JSON where it is JSON, else it is a text.

@@ -73,6 +73,15 @@ def counted(count: float, digits: int = 3) -> str:
     return f"{count:g}"
 
 
+def byte_count(size: float) -> str:
+    """Return a number of bytes as people say it, such as "12.8 MB"; a kB is a thousand bytes."""
+    for unit, amount in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= amount:
+            scaled = size / amount
+            return f"{scaled:.{max(0, 3 - len(str(int(scaled))))}f} {unit}"
+    return f"{size:g} B"
+
+
 def duration(seconds: float) -> str:
     """Return a time in words, such as "48 s", "2 min 31 s" or "1 h 05 min"."""
     if seconds < 9.95:

@@ -38,7 +38,7 @@ def models(
       neocog models 'resnet*' --sort macs
       neocog models --weights
     """
-    from neocog.catalog import describe, list_models
+    from neocog.catalog import check_pattern, describe, list_models
 
     for pattern in patterns or ():
         check_pattern(pattern)
@@ -57,17 +57,6 @@ def models(
         Column("weights", numeric=not weights),
     ]
     print_table(columns, [entry_row(entry, name_weights=weights) for entry in entries])
-
-
-def check_pattern(pattern: str) -> None:
-    """Raise `UnknownNameError`, which names the near ones, where no network's name matches `pattern`."""
-    from neocog.catalog import list_models
-    from neocog.errors import UnknownNameError
-
-    if not list_models(pattern):
-        wildcard = any(char in pattern for char in "*?[")
-        error = UnknownNameError("model", pattern.strip("*"), list_models(), where="neocog models")
-        raise UnknownNameError("model", pattern, error.near, where="neocog models") if wildcard else error
 
 
 def entry_row(entry: Entry, *, name_weights: bool) -> list[str]:

@@ -49,7 +49,7 @@ def tap(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         stack.callback(modules[name].register_forward_hook(hook).remove)
 
     with ExitStack() as stack:
-        if any(_is_compiled(module) for module in model.modules()):
+        if any(is_compiled(module) for module in model.modules()):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for name in names:
             keep(name)
@@ -70,6 +70,6 @@ def _wraps(model: nn.Module, name: str) -> bool:
     return list(dict(model.named_children())) == [name]
 
 
-def _is_compiled(module: nn.Module) -> bool:
+def is_compiled(module: nn.Module) -> bool:
     """Say whether `torch.compile(module)` made this module, or `module.compile()` changed it."""
     return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
