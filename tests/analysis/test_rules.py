@@ -191,6 +191,16 @@ def test_attention_costs_the_same_fused_and_by_hand(need_weights: bool):
     assert fused is not need_weights
 
 
+def test_torchs_counter_sees_nothing_of_torchs_fast_path_for_encoder_layers():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    with FlopCounterMode(display=False) as fast, torch.no_grad():
+        layer(torch.zeros(1, 10, 16))
+    with FlopCounterMode(display=False) as slow:
+        layer(torch.zeros(1, 10, 16))
+    assert fast.get_total_flops() == 0
+    assert 2 * cost(layer, 10, 16).macs == slow.get_total_flops()
+
+
 def test_attention_of_other_widths_and_lengths_is_counted_by_its_shapes():
     class Cross(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -191,17 +192,27 @@ def test_weights_that_are_computed_are_followed():
     assert hooked.weight is weight
 
 
-def test_outputs_may_be_nested():
+@dataclass
+class Output:
+    logits: Tensor
+    loss: Tensor | None = None
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda x: {"maps": x, "more": [None, 3]}, lambda x: [x], Output], ids=["dict", "list", "class"]
+)
+def test_outputs_may_be_nested(wrap: Any):
     class Nested(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 4, 3)
 
-        def forward(self, x: Tensor) -> dict[str, Any]:
-            return {"maps": self.conv(x), "more": [x.mean(), None, 3]}
+        def forward(self, x: Tensor) -> Any:
+            return wrap(self.conv(x))
 
-    trace = trace_forward(Nested(), (3, 8, 8))
-    assert [value.shape for value in trace.outputs] == [(1, 4, 6, 6), ()]
+    counted = cost(Nested(), 3, 8, 8, training=True)
+    assert [value.shape for value in counted.trace.outputs] == [(1, 4, 6, 6)]
+    assert (counted.backward_macs, counted.kept_bytes) == (36 * 108, 4 * 144)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -193,9 +193,11 @@ def test_whatever_a_forward_raises_is_one_line_with_its_place():
 @pytest.mark.parametrize("make", [lambda: nn.Sequential(nn.LazyConv2d(4, 3)), lambda: torch.jit.script(nn.ReLU())])
 @pytest.mark.filterwarnings("ignore")
 def test_lazy_and_scripted_modules_are_refused_in_one_line(make: Any):
+    network = make()
     with pytest.raises(UsageError) as raised:
-        trace_forward(make(), (3, 8, 8))
+        trace_forward(network, (3, 8, 8))
     assert "\n" not in str(raised.value)
+    assert network.training
 
 
 def test_an_unknown_layer_is_answered_with_near_names():

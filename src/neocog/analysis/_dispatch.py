@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,7 +79,7 @@ def _is_mixed(args: Any, kwargs: Any) -> bool:
 
 
 def tensors_in(given: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested arguments, in order."""
+    """Yield the tensors in nested arguments or outputs, in order."""
     if isinstance(given, Tensor):
         yield given
     elif isinstance(given, tuple | list):
@@ -86,4 +87,7 @@ def tensors_in(given: Any) -> Iterator[Tensor]:
             yield from tensors_in(each)
     elif isinstance(given, dict):
         for each in given.values():
+            yield from tensors_in(each)
+    elif is_dataclass(given) and not isinstance(given, type):
+        for each in vars(given).values():
             yield from tensors_in(each)

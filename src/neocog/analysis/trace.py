@@ -94,16 +94,18 @@ class _PassError(Exception):
 @contextmanager
 def _as_it_was(network: nn.Module) -> Iterator[None]:
     """Leave every module as it is on entry, and the random numbers: a forward pass may keep things on its modules."""
-    attributes = {module: dict(vars(module)) for module in network.modules()}
+    attributes = {module: (dict(vars(module)), module.training) for module in network.modules()}
     randomness = random.getstate()
     with torch.random.fork_rng(devices=[]):
         try:
             yield
         finally:
             random.setstate(randomness)
-            for module, kept in attributes.items():
+            for module, (kept, training) in attributes.items():
                 vars(module).clear()
                 vars(module).update(kept)
+                if module.training is not training:
+                    module.training = training  # which a scripted module keeps elsewhere
 
 
 def _is_misfit(network: nn.Module) -> bool:
@@ -112,6 +114,8 @@ def _is_misfit(network: nn.Module) -> bool:
         inspect.signature(network.forward).bind(torch.empty(0))
     except TypeError:
         return True
+    except ValueError:
+        return False  # it has no signature, as functions written in C have none
     return False
 
 
