@@ -114,7 +114,8 @@ def _repeats(ends: Array, claim: Step) -> Step:
         return claim
     for period in range(1, min(length // 2, LONGEST) + 1):
         advance = lines[0, period] - lines[0, 0]
-        if lines[0, -1] - lines[0, -1 - period] == advance and _all_move(lines, period, advance):
+        # A position that sees everything is infinitely far from one that does not: that is no step.
+        if np.isfinite(advance) and _all_move(lines, period, advance):
             return period, int(advance)
     return claim if claim[0] >= length and claim[1] else IRREGULAR
 
