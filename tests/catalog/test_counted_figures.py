@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from neocog.catalog import describe, list_models
 
 NAMES = list_models()
+ELSEWHERE = re.compile(r"\d+\s?[x×]\s?\d+|\b(?:ten|\d+|multiple)[ -]?crop|\bdense\b|ensemble|multi-?scale")
 FIRST_OF_FAMILY = list({describe(name).family: name for name in reversed(NAMES)}.values())
 
 
@@ -40,6 +42,16 @@ def test_published_figures_agree_to_their_own_rounding_or_say_why_not(name: str)
         assert figure.source
         if figure.quantity in counted and not figure.note:
             assert abs(counted[figure.quantity] - figure.value) <= half_of_last_digit(figure.value), figure
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_how_often_and_at_which_size_stand_in_their_own_fields(name: str):
+    for figure in describe(name).published:
+        words = re.search(
+            r"\d+\s?[x×]\s?\d+|\b(?:ten|\d+|multiple)[ -]?crop|\bdense\b|ensemble|multi-?scale", figure.source
+        )
+        assert not words, figure
+        assert figure.size is None or figure.quantity in ("top1", "top5")
 
 
 def half_of_last_digit(value: float) -> float:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import Tensor
 
-from neocog.data.augment import Augmentation, Interpolation, augment, crop_boxes, draw, flip_and_jitter, resize_boxes
+from neocog.data.augment import Augmentation, Interpolation, augment, crop_boxes, draw, resize_boxes, vary_cropped
 from neocog.data.keys import hash_key
 
 NOTHING = Augmentation(crop="none", flip=0)
@@ -190,7 +190,7 @@ def test_colour_changes_equal_pillows(field: str, column: int, enhancer: type) -
     augmentation = Augmentation(crop="none", flip=0, **{field: 0.8})
     batch = images(40)
     draws = draws_of(augmentation, 40)
-    result = flip_and_jitter(batch, draws, augmentation).permute(0, 2, 3, 1).numpy().astype(int)
+    result = vary_cropped(batch, draws, augmentation).permute(0, 2, 3, 1).numpy().astype(int)
     factors = 1 + 0.8 * (2 * draws[:, column] - 1)
     assert factors.min() < 0.4
     assert factors.max() > 1.6

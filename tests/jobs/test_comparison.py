@@ -107,9 +107,9 @@ def test_multiply_adds_are_those_of_the_size_that_the_accuracy_is_of() -> None:
     assert only.parameters == describe("resnet34").parameters
 
 
-def test_a_size_in_a_papers_words_counts() -> None:
+def test_the_size_of_a_papers_images_counts() -> None:
     (only,) = compare("resnetv2_152").rows
-    assert "one crop of 320x320" in only.source
+    assert "320x320" in only.source
     assert only.image == (3, 320, 320)
 
 

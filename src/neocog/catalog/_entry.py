@@ -16,12 +16,16 @@ class Published:
         value: as printed, with "M" and "G" multiplied out.
         source: where it stands: the paper's table, or another's.
         note: why the counted figure differs beyond the printed one's rounding, where it does.
+        size: height and width of the square images that an accuracy is of; None where they are the network's `input`.
+        passes: how often each image went through for an accuracy, such as "10 crops"; empty where one pass gave it.
     """
 
     quantity: str
     value: float
     source: str
     note: str = ""
+    size: int | None = None
+    passes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +35,10 @@ class Weights:
     Attributes:
         model: the network that it is of.
         tag: the name of this set among those of its network.
-        file: name of the file, in the hub's repository or in the folder `NEOCOG_WEIGHTS`.
+        file: name of the file, in the hub's repository, at the end of `url`, or in the folder `NEOCOG_WEIGHTS`.
         hub: the repository on the Hugging Face hub; None for weights that are published on no hub.
+        url: where the file lies that torchvision publishes and no hub has; its name carries the first digits of its
+            SHA-256.
         sha256: digest of the file, by which a local file of the right name is known to be the right one.
         num_classes: logits that it was trained for.
         size: height and width of the square input, pixels.
@@ -53,6 +59,7 @@ class Weights:
     tag: str
     file: str = "model.safetensors"
     hub: str | None = None
+    url: str | None = None
     sha256: str | None = None
     num_classes: int = 1000
     size: int = 224

@@ -1,4 +1,4 @@
-"""How training images vary: random crops, mirroring and colour, drawn from each image's own key.
+"""How training images vary: random crops, distortion, mirroring and colour, drawn from each image's own key.
 
 Small images are varied in batches, as uint8 tensors on the training device. Of a photograph the crop is cut and
 resized by Pillow as it is decoded (`neocog.data.streaming`), with the same `crop_boxes`; the rest happens here.
@@ -17,12 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
+from neocog.data.distort import DRAWS, Affine, affine_matrices, distort
 from neocog.data.keys import uniform
 
 # Columns of an image's draws. A column keeps its meaning whatever else is switched on, so that two runs that
 # differ in one setting differ in nothing else.
 _FLIP, _TOP, _LEFT, _BRIGHTNESS, _CONTRAST, _SATURATION, _ATTEMPTS = range(7)
 _TRIES = 10  # shapes that a random-resized crop tries before it falls back on the centre, as torchvision does
+_AFFINE = _ATTEMPTS + 2 * _TRIES
 
 _GREY = (0.299, 0.587, 0.114)  # luma of ITU-R 601, Pillow's grey
 
@@ -40,6 +42,7 @@ class Augmentation(BaseModel):
         scale: for "random_resized": least and greatest area of the box, as shares of the image.
         ratio: for "random_resized": least and greatest width / height of the box.
         pad: for "pad": pixels on each side.
+        affine: distortions, such as those of LeCun et al. (1998).
         flip: probability of mirroring left and right.
         brightness: the image is multiplied by a factor in [1 - brightness, 1 + brightness].
         contrast: it is moved from its mean grey by such a factor.
@@ -52,6 +55,7 @@ class Augmentation(BaseModel):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     pad: int = Field(4, ge=0)
+    affine: Affine = Affine()
     flip: float = Field(0.5, ge=0, le=1)
     brightness: float = Field(0.0, ge=0, le=1)
     contrast: float = Field(0.0, ge=0, le=1)
@@ -76,11 +80,13 @@ def draw(keys: Tensor, augmentation: Augmentation) -> Tensor:
     Returns:
         float64 `(N, draws)` in [0, 1), the argument of the other functions.
     """
-    return uniform(keys, _ATTEMPTS + (2 * _TRIES if augmentation.crop == "random_resized" else 0))
+    if augmentation.affine.changes:
+        return uniform(keys, _AFFINE + DRAWS)
+    return uniform(keys, _AFFINE if augmentation.crop == "random_resized" else _ATTEMPTS)
 
 
 def augment(images: Tensor, draws: Tensor, augmentation: Augmentation, interpolation: Interpolation) -> Tensor:
-    """Crop, mirror and recolour a batch of preprocessed images.
+    """Crop, distort, mirror and recolour a batch of preprocessed images.
 
     Args:
         images: uint8 `(N, C, H, W)`, on any device.
@@ -96,11 +102,14 @@ def augment(images: Tensor, draws: Tensor, augmentation: Augmentation, interpola
     elif augmentation.crop == "random_resized":
         boxes = crop_boxes(draws.numpy(), images.shape[2], images.shape[3], augmentation)
         images = resize_boxes(images, boxes, interpolation)
-    return flip_and_jitter(images, draws, augmentation)
+    return vary_cropped(images, draws, augmentation)
 
 
-def flip_and_jitter(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
-    """Mirror and recolour a batch of images that are cropped already; arguments as those of `augment`."""
+def vary_cropped(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
+    """Distort, mirror and recolour a batch of images that are cropped already; arguments as those of `augment`."""
+    if augmentation.affine.changes:
+        columns = draws[:, _AFFINE : _AFFINE + DRAWS]
+        images = distort(images, affine_matrices(columns, augmentation.affine, *images.shape[2:]))
     if augmentation.flip:
         chosen = (draws[:, _FLIP] < augmentation.flip).to(images.device)
         places = torch.arange(len(images), device=images.device) + len(images) * chosen
@@ -129,7 +138,7 @@ def crop_boxes(
         `(N, 4)`: top, left, height and width, in pixels, within the image.
     """
     (least_area, most_area), (least_ratio, most_ratio) = augmentation.scale, augmentation.ratio
-    areas, ratios = draws[:, _ATTEMPTS::2], draws[:, _ATTEMPTS + 1 :: 2]
+    areas, ratios = draws[:, _ATTEMPTS:_AFFINE:2], draws[:, _ATTEMPTS + 1 : _AFFINE : 2]
     areas = height * width * (least_area + (most_area - least_area) * areas)
     ratios = np.exp(math.log(least_ratio) + math.log(most_ratio / least_ratio) * ratios)
     widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))

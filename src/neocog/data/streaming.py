@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from neocog.data.augment import Augmentation, augment, crop_boxes, draw, flip_and_jitter
+from neocog.data.augment import Augmentation, augment, crop_boxes, draw, vary_cropped
 from neocog.data.keys import hash_key
 from neocog.data.preprocess import FORMATS, Preprocessing, open_image, to_uint8
 from neocog.data.rows import encoded_image
@@ -177,7 +177,7 @@ class _Reader(Dataset[Tensor | DataError]):
             return pixels.view(*preprocessing.size, -1).permute(2, 0, 1)
 
         self._fill(batch, request.indices, crop)
-        return flip_and_jitter(batch, draws, augmentation)
+        return vary_cropped(batch, draws, augmentation)
 
     def _whole(self, place: int, source: bytes | Path) -> Tensor:
         return to_uint8(open_image(source, self._preprocessing.channels), self._preprocessing)

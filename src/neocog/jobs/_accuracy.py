@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from neocog.catalog import Entry, Weights
+from neocog.catalog import Entry, Published, Weights
 from neocog.inference.model_file import Card
 
 IMAGENET = "ImageNet validation images"
-
-# The catalog's sources are sentences: "table 5, one crop of 320x320", "table 2, 10 crops".
-_SIZE = re.compile(r"\b(\d{2,4})\s?[x×]\s?\1\b")
-_PASSES = re.compile(r"\b(?:(?:[2-9]|\d{2,}|ten|several|multi)[ -](?:crops?|scales?|models?)|dense|ensemble)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,7 @@ class Accuracy:
         source: where it stands, or what it was measured on.
         size: height and width of the square images that it is of; None where that is the network's own input.
         weights: the trained weights that have it; None for a paper's.
-        passes: in the source's words, that each image went through the network several times, such as "10 crops":
+        passes: in the source's words, how each image went through the network several times, such as "10 crops":
             one pass costs a part of what this accuracy did. Empty where one pass gave it.
         basis: the images that it was measured on.
     """
@@ -42,7 +37,7 @@ class Accuracy:
 def papers_accuracies(entry: Entry, quantity: str) -> list[Accuracy]:
     """Return what papers printed of `entry`, "top1" or "top5"."""
     return [
-        Accuracy(figure.value, figure.source, _size(figure.source), None, _passes(figure.source))
+        Accuracy(figure.value, _where(figure), figure.size, None, figure.passes)
         for figure in entry.published
         if figure.quantity == quantity
     ]
@@ -73,11 +68,6 @@ def measured_accuracy(card: Card, quantity: str) -> Accuracy | None:
     return None
 
 
-def _size(source: str) -> int | None:
-    found = _SIZE.search(source)
-    return int(found[1]) if found else None
-
-
-def _passes(source: str) -> str:
-    found = _PASSES.search(source)
-    return found[0] if found else ""
+def _where(figure: Published) -> str:
+    parts = (figure.source, figure.passes, f"{figure.size}x{figure.size}" if figure.size else "")
+    return ", ".join(part for part in parts if part)
