@@ -1,66 +1,166 @@
-"""Batch norms that were folded away come back without changing what the network computes."""
+"""Norms of activations and of weights compute what their papers say, and what torch and timm compute."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neocog.layers.norm import is_identity_norm, unfold_batch_norms
+from neocog.analysis.cost import count_cost
+from neocog.analysis.receptive_field import receptive_fields
+from neocog.analysis.trace import trace_forward
+from neocog.errors import UsageError
+from neocog.layers.norm import LocalResponseNorm, ScaledStdConv2d, WSConv2d, normalise
+
+X = torch.randn(3, 6, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1
 
 
-def identity_norm(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels)
-    assert norm.running_var is not None
-    norm.running_var.fill_(1 - norm.eps)
-    nn.init.normal_(norm.bias)
-    return norm
+@pytest.mark.parametrize(
+    ("norm", "ours"),
+    [
+        (nn.BatchNorm2d(6, affine=False), lambda x: normalise(x, over=(0, 2, 3))),
+        (nn.LayerNorm((6, 5, 4), elementwise_affine=False), lambda x: normalise(x, over=(1, 2, 3))),
+        (nn.LayerNorm(4, elementwise_affine=False), lambda x: normalise(x, over=(-1,))),
+        (nn.InstanceNorm2d(6), lambda x: normalise(x, over=(2, 3))),
+        (
+            nn.GroupNorm(2, 6, affine=False),
+            lambda x: normalise(x.unflatten(1, (2, -1)), over=(2, 3, 4)).flatten(1, 2),
+        ),
+        (nn.GroupNorm(1, 6, affine=False), lambda x: normalise(x, over=(1, 2, 3))),
+        (nn.GroupNorm(6, 6, affine=False), lambda x: normalise(x, over=(2, 3))),
+    ],
+    ids=["batch", "layer", "layer of the last axis", "instance", "group", "one group", "a group a channel"],
+)
+def test_four_norms_are_one_formula_over_different_axes(norm: nn.Module, ours) -> None:
+    torch.testing.assert_close(ours(X), norm.double()(X))
 
 
-def network() -> nn.Sequential:
+def read_literally(x: Tensor, n: int, k: float, alpha: float, beta: float) -> Tensor:
+    """Section 3.3's formula, number by number."""
+    y = torch.empty_like(x)
+    channels = x.shape[1]
+    for i in range(channels):
+        low, high = max(0, i - n // 2), min(channels - 1, i + n // 2)
+        total = sum(x[:, j] ** 2 for j in range(low, high + 1))
+        y[:, i] = x[:, i] / (k + alpha * total) ** beta
+    return y
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 7])
+@pytest.mark.parametrize("constants", [(5, 2.0, 1e-4, 0.75), (3, 1.0, 0.5, 0.75), (1, 0.5, 2.0, 0.3), (9, 1, 1, 1)])
+def test_local_response_norm_is_the_papers_formula(channels: int, constants: tuple[int, float, float, float]) -> None:
+    n, k, alpha, beta = constants
+    x = torch.randn(2, channels, 3, 2, dtype=torch.float64) * 4
+    layer = LocalResponseNorm(n, k=k, alpha=alpha, beta=beta)
+    torch.testing.assert_close(layer(x), read_literally(x, *constants))
+    torch.testing.assert_close(layer(x.clone().requires_grad_()), read_literally(x, *constants))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("beta", [0.75, 0.6])
+def test_local_response_norm_and_its_gradient_are_torchs(memory_format: torch.memory_format, beta: float) -> None:
+    ours, theirs = LocalResponseNorm(5, alpha=0.02, beta=beta), nn.LocalResponseNorm(5, 0.1, beta, 2.0)
+    values = torch.randn(2, 8, 5, 4, dtype=torch.float64).contiguous(memory_format=memory_format) * 3
+    weight = torch.randn_like(values)
+    results = []
+    for layer in (ours, theirs):
+        x = values.clone().requires_grad_()
+        y = layer(x)
+        (gradient,) = torch.autograd.grad((y * weight).sum(), x)
+        results.append((y.detach(), gradient))
+    torch.testing.assert_close(results[0], results[1])
+    assert ours(values).is_contiguous(memory_format=memory_format)
+
+
+def test_the_papers_constants_are_the_defaults() -> None:
+    x = torch.rand(2, 8, 3, 3) * 50
+    torch.testing.assert_close(LocalResponseNorm()(x), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)(x))
+
+
+def test_local_response_norm_has_second_derivatives() -> None:
+    layer = LocalResponseNorm(3, k=1, alpha=0.3)
+    x = torch.randn(1, 5, 2, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, x)
+    assert torch.autograd.gradgradcheck(layer, x)
+
+
+def test_local_response_norm_can_be_compiled_and_vectorised() -> None:
+    layer = LocalResponseNorm()
+    x = torch.randn(2, 3, 8, 4, 4, requires_grad=True)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x[0]), layer(x[0]))
+    together = torch.func.vmap(torch.func.grad(lambda one: layer(one).square().sum()))(x.detach())
+    (each,) = torch.autograd.grad(sum(layer(one).square().sum() for one in x), x)
+    torch.testing.assert_close(together, each)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_as_exact_as_its_numbers(dtype: torch.dtype) -> None:
+    x = (torch.randn(2, 16, 5, 5) * 20).to(dtype)
+    y = LocalResponseNorm()(x)
+    assert y.dtype is dtype
+    torch.testing.assert_close(y.double(), LocalResponseNorm()(x.double()), rtol=4 * torch.finfo(dtype).eps, atol=1e-3)
+
+
+def test_local_response_norm_is_described_in_full_and_sees_one_pixel() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), LocalResponseNorm(), nn.Conv2d(8, 8, 3))
+    for training in (False, True):
+        trace = trace_forward(network, (3, 12, 12), training=training)
+        cost = count_cost(trace)
+        assert not cost.uncounted
+        assert cost.macs == 8 * 27 * 100 + 8 * 72 * 64
+        fields = receptive_fields(trace)
+        assert not fields.unknown
+        assert fields.of("1").size == (3, 3)
+        assert fields.of("2").size == (5, 5)
+
+
+@pytest.mark.parametrize("options", [{"n": 4}, {"n": 0}, {"n": -1}, {"k": 0.0}])
+def test_what_local_response_norm_cannot_be_is_refused(options: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"not {next(iter(options.values()))}"):
+        LocalResponseNorm(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_scaled_standardised_convolutions_are_timms(groups: int) -> None:
+    from timm.layers import ScaledStdConv2d as Theirs
+
+    ours = ScaledStdConv2d(4, 6, 3, 2, 1, groups=groups, gamma=1.7, eps=1e-5)
+    theirs = Theirs(4, 6, 3, stride=2, padding=1, groups=groups, gamma=1.7, eps=1e-5)
+    with torch.no_grad():
+        ours.gain.uniform_(0.5, 2)
+    theirs.load_state_dict(ours.state_dict())
+    x, gradients = torch.randn(2, 4, 9, 9), []
+    for layer in (ours, theirs):
+        y = layer(x)
+        gradients.append([y, *torch.autograd.grad(y.square().sum(), list(layer.parameters()))])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_standardised_filters_are_timms() -> None:
+    from timm.layers import StdConv2d as Theirs
+
+    ours, theirs = WSConv2d(4, 6, 3, padding=1, eps=1e-6), Theirs(4, 6, 3, padding=1, bias=True, eps=1e-6)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 7, 7)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_standardised_filters_have_mean_0_and_variance_1() -> None:
+    layer = WSConv2d(4, 6, 3).double()
+    filters = layer.standardised().flatten(1)
+    torch.testing.assert_close(filters.mean(1), torch.zeros(6, dtype=torch.float64), atol=1e-12, rtol=0)
+    variance = layer.weight.flatten(1).var(1, correction=0)
+    torch.testing.assert_close(filters.var(1, correction=0), variance / (variance + 1e-5))
+    torch.testing.assert_close(filters, normalise(layer.weight.flatten(1), over=(1,)))
+
+
+def test_scaled_filters_keep_the_variance_of_rectified_noise() -> None:
+    # Of its input's mean nothing passes, since the filters' mean is 0; γ makes up for what ReLU takes of the variance.
     torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 8, 3), identity_norm(8), nn.ReLU(), nn.Conv2d(8, 4, 3), identity_norm(4)]
-    return nn.Sequential(*layers).double()
-
-
-def batches() -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [torch.rand(4, 3, 12, 12, generator=generator, dtype=torch.float64) * 5 + 1 for _ in range(3)]
-
-
-def test_an_identity_norm_is_recognised() -> None:
-    assert is_identity_norm(identity_norm(3).eval())
-    norm = identity_norm(3)
-    norm.train()(torch.rand(2, 3, 4, 4))
-    assert not is_identity_norm(norm)
-    scaled = identity_norm(3)
-    nn.init.constant_(scaled.weight, 2.0)
-    assert not is_identity_norm(scaled)
-    assert not is_identity_norm(nn.BatchNorm2d(3, track_running_stats=False))
-
-
-def test_the_network_computes_what_it_did() -> None:
-    folded = network().eval()
-    before = [folded(images) for images in batches()]
-    assert unfold_batch_norms(folded, batches()) == 2
-    for images, expected in zip(batches(), before, strict=True):
-        torch.testing.assert_close(folded(images), expected)
-    assert not any(is_identity_norm(norm) for norm in folded if isinstance(norm, nn.BatchNorm2d))
-
-
-def test_statistics_of_the_same_images_then_change_nothing() -> None:
-    folded = network().eval()
-    everything = torch.cat(batches())
-    before = folded(everything)
-    assert not torch.allclose(folded.train()(everything), before, rtol=0.1)
-    folded = network()
-    unfold_batch_norms(folded, batches())
-    assert folded.training
-    torch.testing.assert_close(folded(everything), before)
-
-
-def test_norms_with_statistics_of_their_own_are_left_alone() -> None:
-    folded = network()
-    folded(batches()[0])
-    state = {name: tensor.clone() for name, tensor in folded.state_dict().items()}
-    assert unfold_batch_norms(folded, batches()) == 0
-    assert all(torch.equal(tensor, state[name]) for name, tensor in folded.state_dict().items())
+    x = torch.randn(64, 256, 6, 6)
+    layer = ScaledStdConv2d(256, 256, 3, gamma=(2 / (1 - 1 / torch.pi)) ** 0.5, bias=False)
+    y = layer(F.relu(x))
+    assert y.var().item() == pytest.approx(1, rel=0.05)
+    assert y.mean().item() == pytest.approx(0, abs=0.05)

@@ -1,86 +1,208 @@
-"""Batch norms that were folded away, and brought back."""
+"""Normalisation: one formula over different axes, AlexNet's of neighbouring channels, and that of weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neocog.errors import UsageError
 
-def is_identity_norm(norm: nn.BatchNorm2d) -> bool:
-    """Say whether, with its running statistics, `norm` does nothing but add its bias.
 
-    Folding a batch norm into the convolution before it leaves this behind, as does the way back from an int8 file.
+def normalise(x: Tensor, over: Sequence[int], eps: float = 1e-5) -> Tensor:
+    """Return (x - μ) / √(σ² + ε), with mean μ and variance σ² over the axes `over`: to read, not to train with.
+
+    Of a tensor `(N, C, H, W)`, and before their weights and biases,
+
+    - batch norm (Ioffe and Szegedy 2015, arXiv:1502.03167) is `normalise(x, over=(0, 2, 3))`,
+    - layer norm (Ba, Kiros and Hinton 2016, arXiv:1607.06450) is `normalise(x, over=(1, 2, 3))`,
+    - instance norm (Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022) is `normalise(x, over=(2, 3))`,
+    - group norm (Wu and He 2018, arXiv:1803.08494, figure 2) is layer norm of each group of channels, that is
+      `normalise(x.unflatten(1, (groups, -1)), over=(2, 3, 4)).flatten(1, 2)`.
+
+    The variance is that of the numbers themselves, divided by their count.
     """
-    if norm.running_mean is None or norm.running_var is None or bool(norm.running_mean.any()):
-        return False
-    return torch.allclose(norm.weight.square(), norm.running_var + norm.eps)
+    axes = tuple(over)
+    mean = x.mean(axes, keepdim=True)
+    variance = (x - mean).square().mean(axes, keepdim=True)
+    return (x - mean) / (variance + eps).sqrt()
 
 
-@torch.no_grad()
-def unfold_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> int:
-    """Give identity batch norms the statistics of `batches`, such that the network computes what it did before.
+class LocalResponseNorm(nn.Module):
+    """Divide each number by what it and its neighbours among the channels amount to.
 
-    With mean μ and variance σ² of what a norm is given, weight √(σ² + ε) and bias b + μ make it add b, as it did, when
-    it uses those statistics. When it uses a batch's own, it then does nearly that, so that the network can be trained
-    further; before, a batch's statistics would have rescaled every channel.
+    b_i = a_i / (k + α Σ a_j²)^β, where j runs over the n channels around i, as far as there are any: Krizhevsky,
+    Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks", section 3.3, whose
+    constants are the defaults.
+
+    `torch.nn.LocalResponseNorm(size=n)` divides its alpha by n, as Caffe does: what it calls alpha is n times α here.
+
+    Shapes: `(N, C, ...)` to the same.
 
     Args:
-        network: set to `eval` while it runs, and back.
-        batches: images `(N, C, H, W)`, preprocessed as for training; some hundred images are enough.
+        n: channels in the sum, an odd number.
+        k: added to the sum.
+        alpha: multiplies it.
+        beta: the power.
 
-    Returns:
-        How many norms were changed. Norms that are no identity stay as they are.
+    Raises:
+        UsageError: an `n` that is even or not positive, or a `k` that is not positive.
     """
-    norms = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.BatchNorm2d) and module.affine and is_identity_norm(module)
-    ]
-    sums = {norm: _Moments() for norm in norms}
-    handles = [norm.register_forward_pre_hook(_adder(sums[norm])) for norm in norms]
-    was_training = network.training
-    network.eval()
-    try:
-        for images in batches:
-            network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-        network.train(was_training)
-    for norm, moments in sums.items():
-        mean, variance = moments.mean_and_variance()
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.add_(mean)
-    return len(norms)
+
+    def __init__(self, n: int = 5, *, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> None:
+        super().__init__()
+        if n < 1 or n % 2 == 0:
+            raise UsageError(f"n counts a channel and its neighbours on both sides: an odd number, not {n}")
+        if k <= 0:
+            raise UsageError(f"k keeps the divisor from zero: a positive number, not {k}")
+        self.n, self.k, self.alpha, self.beta = n, k, alpha, beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`, normalised."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            result: Tensor = _LocalResponseNorm.apply(x, self.n, self.k, self.alpha, self.beta)[0]
+            return result
+        return _times_power(x, _base(x, self.n, self.k, self.alpha), self.beta)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows."""
+        return f"n={self.n}, k={self.k:g}, alpha={self.alpha:g}, beta={self.beta:g}"
 
 
-class _Moments:
-    """Sums over the positions of each channel, in double precision."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total: Tensor | float = 0.0
-        self.squares: Tensor | float = 0.0
-
-    def add(self, x: Tensor) -> None:
-        values = x.double().transpose(0, 1).flatten(1)
-        self.count += values.shape[1]
-        self.total = self.total + values.sum(1)
-        self.squares = self.squares + values.square().sum(1)
-
-    def mean_and_variance(self) -> tuple[Tensor, Tensor]:
-        mean = torch.as_tensor(self.total / self.count)
-        return mean, (torch.as_tensor(self.squares / self.count) - mean.square()).clamp(min=0)
+def _base(x: Tensor, n: int, k: float, alpha: float) -> Tensor:
+    """Return s = k + α Σ x_j²."""
+    squares = x * x
+    return _add_neighbours(torch.rsub(squares, k, alpha=-alpha), squares, n, alpha)
 
 
-def _adder(moments: _Moments) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        moments.add(inputs[0])
+def _add_neighbours(total: Tensor, x: Tensor, n: int, factor: float = 1.0) -> Tensor:
+    """Add to `total`, in place, `factor` times the n - 1 channels around each of `x`."""
+    for distance in range(1, min(n // 2, x.shape[1] - 1) + 1):
+        total[:, distance:].add_(x[:, :-distance], alpha=factor)
+        total[:, :-distance].add_(x[:, distance:], alpha=factor)
+    return total
 
-    return hook
+
+def _times_power(x: Tensor, base: Tensor, beta: float) -> Tensor:
+    """Return x s^-β."""
+    if beta != 0.75 or base.requires_grad:
+        return x * base.pow(-beta)
+    root = base.rsqrt()
+    return root.sqrt().mul_(root).mul_(x)  # two square roots take a fraction of the time of a power
+
+
+class _LocalResponseNorm(torch.autograd.Function):
+    """With t = g s^-β for the gradient g, x has t - 2αβ x Σ (t_j x_j / s_j): one more sum over the same channels."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, n: int, k: float, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
+        base = _base(x, n, k, alpha)
+        return _times_power(x, base, beta), base
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int, float, float, float], output: tuple[Tensor, Tensor]) -> None:
+        x, *ctx.constants = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(x, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, base = ctx.saved_tensors
+        n, k, alpha, beta = ctx.constants
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted, and s depends on x
+            base = _base(x, n, k, alpha)
+        passed = _times_power(gradient, base, beta)
+        shares = passed * x / base
+        total = _add_neighbours(shares.clone(), shares, n)
+        return torch.addcmul(passed, x, total, value=-2 * alpha * beta), None, None, None, None
+
+
+def standardise(weight: Tensor, eps: float, gain: Tensor | None = None) -> Tensor:
+    """Return each filter of `weight` with mean 0 and variance 1, times `gain`.
+
+    Shapes: `(out_channels, ...)`, gain `(out_channels,)`.
+    """
+    # A batch norm of one image whose channels are the filters: torch does it, and its gradient, in one operation.
+    filters = weight.reshape(1, weight.shape[0], -1)
+    return F.batch_norm(filters, None, None, gain, training=True, momentum=0.0, eps=eps).view_as(weight)
+
+
+class WSConv2d(nn.Conv2d):
+    """A convolution whose filters are standardised before they are used.
+
+    Qiao, Wang, Liu, Shen and Yuille 2019, "Micro-batch training with batch-channel normalization and weight
+    standardization", arXiv:1903.10520: Ŵ = (W - μ) / √(σ² + ε), with mean and variance of each filter.
+    The authors' code has σ + 10⁻⁵ for the root, with the variance divided by one less than the count.
+
+    Args and shapes are those of `torch.nn.Conv2d`, and `eps` is ε.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self.eps = eps
+
+    def standardised(self) -> Tensor:
+        """Return the filters that are used, `(out_channels, in_channels / groups, kh, kw)`."""
+        return standardise(self.weight, self.eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the convolution of `input`."""
+        result: Tensor = self._conv_forward(input, self.standardised(), self.bias)
+        return result
+
+
+class ScaledStdConv2d(WSConv2d):
+    """A convolution whose standardised filters keep the variance of what they are given.
+
+    Brock, De and Smith 2021, "Characterizing signal propagation to close the performance gap in unnormalized ResNets",
+    arXiv:2101.08692, and NFNets after it: Ŵ = g γ (W - μ) / (σ √fan_in). The gain g is learned, one for
+    each filter; γ makes up for the variance that the activation function takes away. With it the network needs no
+    batch norm.
+
+    Parameters are named as timm's. The authors' code divides by √max(σ² fan_in, 10⁻⁴); here, as in timm, ε is added
+    to σ².
+
+    Args and shapes are those of `torch.nn.Conv2d`, and
+
+        gamma: γ, for ReLU √2 / √(1 - 1/π) = 1.7128.
+        eps: ε.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        gamma: float = 1.0,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, eps=eps)
+        self.gain = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
+        self.scale = gamma * self.weight[0].numel() ** -0.5
+
+    def standardised(self) -> Tensor:
+        """Return the filters that are used, `(out_channels, in_channels / groups, kh, kw)`."""
+        return standardise(self.weight, self.eps, (self.gain * self.scale).flatten())

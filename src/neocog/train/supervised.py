@@ -1,4 +1,4 @@
-"""Supervised classification: images with labels, cross entropy or one binary decision a class."""
+"""Supervised classification: images with labels, cross entropy, or one decision a class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neocog.data.loading import Batch, Batches
-from neocog.layers.norm import unfold_batch_norms
+from neocog.layers.fold import unfold_batch_norms
 from neocog.models._classifier import Classifier
 from neocog.train.recipe import Loss, Optimizer
 from neocog.train.task import Task, TaskLoss, decayed_and_exempt
@@ -108,14 +108,19 @@ def classification_loss(logits: Tensor, targets: Tensor, settings: Loss, class_w
         class_weights: `(K,)`, or None.
 
     Label smoothing mixes the target with the uniform distribution (Szegedy et al. 2015, section 7); for binary
-    cross entropy the two outcomes of each decision are the distribution, so a target t becomes t(1-s) + s/2.
+    cross entropy and squared hinge the two outcomes of each decision are the distribution, so a target t becomes
+    t(1-s) + s/2. Squared hinge is the sum over classes of max(0, 1 - f)² for the right one and max(0, 1 + f)² for any
+    other, f being the logit (Tang 2013, arXiv:1306.0239, equation 5 without its constants).
     `rubbish` adds a class of constant logit to the partition function only (LeCun et al. 1998, equation 9).
     """
     classes = logits.shape[1]
-    if settings.name == "binary_cross_entropy":
+    if settings.name != "cross_entropy":
         shares = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets.to(logits)
         shares = shares * (1 - settings.label_smoothing) + settings.label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, shares, weight=class_weights)
+        if settings.name == "binary_cross_entropy":
+            return F.binary_cross_entropy_with_logits(logits, shares, weight=class_weights)
+        hinges = shares * F.relu(1 - logits).square() + (1 - shares) * F.relu(1 + logits).square()
+        return (hinges if class_weights is None else hinges * class_weights).sum(1).mean()
     if settings.rubbish is not None:
         constant = logits.new_full((len(logits), 1), -settings.rubbish)
         partition = torch.logsumexp(torch.cat([logits, constant], 1), 1)
