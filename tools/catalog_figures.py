@@ -2,7 +2,7 @@
 
     python tools/catalog_figures.py mobilenetv2            # print parameters and multiply-adds
     python tools/catalog_figures.py mobilenetv2 --write    # and put them into the file's [models.*] tables
-    python tools/catalog_figures.py mobilenetv2 --weights  # print the weights that timm's installed configs name
+    python tools/catalog_figures.py mobilenetv2 --weights  # print the weights that timm and torchvision name
 
 The figures are those of `neocog describe`: networks are built without numbers, so that the largest takes no memory, and
 a multiply-add is one of a convolution, a matrix product or attention, without biases.
@@ -26,6 +26,8 @@ from neocog.analysis.trace import trace_forward
 from neocog.catalog import Weights
 
 CATALOG = Path(neocog.catalog.__file__).parent
+TORCHVISION_TAGS = {"IMAGENET1K_V1": "tv_in1k", "IMAGENET1K_V2": "tv2_in1k"}
+"""What timm calls those of torchvision's weights that it has too."""
 
 
 def count(module: ModuleType, name: str, image: tuple[int, int, int]) -> tuple[int, int]:
@@ -60,11 +62,10 @@ def timm_weights(name: str) -> list[str]:
         default = timm.get_pretrained_cfg(name).tag
     except (RuntimeError, AttributeError):
         return []
-    usual = {field.name: field.default for field in fields(Weights)}
     lines = []
     for tag in sorted(tags, key=lambda tag: (tag != default, tag)):
         known = timm.get_pretrained_cfg(f"{name}.{tag}")
-        given: dict[str, Any] = {
+        given = {
             "tag": tag,
             "hub": known.hf_hub_id,
             "num_classes": known.num_classes,
@@ -77,9 +78,51 @@ def timm_weights(name: str) -> list[str]:
             "std": tuple(known.std),
             "licence": known.license or "unknown",
         }
-        given = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
-        lines.append("  { " + ", ".join(f"{key} = {toml(value)}" for key, value in given.items()) + " },")
+        lines.append(weights_line(given))
     return lines
+
+
+def torchvision_weights(name: str) -> list[str]:
+    """Return a TOML line for each set of weights that torchvision has of `name`, its default first.
+
+    Where timm's `tv_in1k` is the same set on the hub, that one belongs into the catalog. Left out are weights without
+    classes, which are no classifier's.
+    """
+    from torchvision.models import get_model_weights
+
+    try:
+        known = get_model_weights(name)
+    except ValueError:
+        return []
+    lines = []
+    for entry in sorted(known, key=lambda entry: entry is not known.DEFAULT):
+        preset = entry.transforms()
+        classes = entry.meta["categories"]
+        if not classes:
+            lines.append(f"  # {entry.name} classifies nothing: {entry.url}")
+            continue
+        given = {
+            "tag": TORCHVISION_TAGS.get(entry.name, f"tv_{entry.name.lower()}"),
+            "url": entry.url,
+            "num_classes": len(classes),
+            "size": preset.crop_size[0],
+            "crop_pct": round(preset.crop_size[0] / preset.resize_size[0], 3),
+            "interpolation": preset.interpolation.value,
+            "mean": tuple(preset.mean),
+            "std": tuple(preset.std),
+            "licence": "bsd-3-clause",
+            "source": "torchvision",
+            "top1": entry.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        }
+        lines.append(weights_line(given))
+    return lines
+
+
+def weights_line(given: dict[str, Any]) -> str:
+    """Return one line of a catalog's list of weights, without what `Weights` takes for granted."""
+    usual = {field.name: field.default for field in fields(Weights)}
+    given = {key: value for key, value in given.items() if value is not None and value != usual.get(key)}
+    return "  { " + ", ".join(f"{key} = {toml(value)}" for key, value in given.items()) + " },"
 
 
 def toml(value: object) -> str:
@@ -94,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", help="name of a TOML file in the catalog")
     parser.add_argument("--write", action="store_true", help="put the counted figures into the file")
-    parser.add_argument("--weights", action="store_true", help="print what timm's installed configs name")
+    parser.add_argument("--weights", action="store_true", help="print what timm and torchvision name")
     arguments = parser.parse_args()
 
     path = CATALOG / f"{arguments.family}.toml"
@@ -107,7 +150,7 @@ def main() -> None:
         if arguments.write:
             write(path, name, parameters, macs)
         if arguments.weights:
-            print("\n".join(["weights = [", *timm_weights(name), "]"]))
+            print("\n".join(["weights = [", *timm_weights(name), *torchvision_weights(name), "]"]))
     for name in sorted(set(module.CONFIGS) - set(family["models"])):
         print(f"{name} is built by {family['module']} and missing from {path.name}")
 

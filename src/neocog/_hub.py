@@ -1,4 +1,4 @@
-"""Asking the Hugging Face hub so that a hub out of reach is known within seconds.
+"""Asking the Hugging Face hub, or another host of weights, so that one out of reach is known within seconds.
 
 The hub's client, and `datasets` which uses it, try for half a minute to reach one. So a single short question goes
 ahead of what they are asked for. Every room may import this module; it imports nothing of neocog's.
@@ -10,6 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 SECONDS = 3.0  # a hub that takes longer to say a word is not one to fetch from
 REMEMBERED = 60.0  # seconds; not for good, because a notebook outlives a broken connection
@@ -20,27 +22,35 @@ _unreachable: dict[str, tuple[float, str]] = {}
 def hub_refusal(ask: Callable[[], object] | None = None, timeout: float = SECONDS) -> str | None:
     """Return in one line why the hub cannot be had; None where it can.
 
-    A hub that could not be reached is not tried again for a minute, so that a job which needs several things of it
-    waits once.
-
     Args:
         ask: a question put through the hub's client that does not try again; None asks whether the hub is there at
             all, and takes any answer.
         timeout: seconds to wait for an answer.
     """
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import get_session
+
+    address = hub_address()
+    # The client's own session knows the person's proxies and certificates.
+    return refusal(address, ask or (lambda: get_session().head(address, timeout=timeout)), timeout)
+
+
+def refusal(address: str, ask: Callable[[], object], timeout: float = SECONDS) -> str | None:
+    """Return in one line why the host at `address` cannot be had; None where it answers what `ask` asks.
+
+    A host that could not be reached is not tried again for a minute, so that a job which needs several things of it
+    waits once. Offline mode is meant for every host.
+    """
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return "offline mode is on (HF_HUB_OFFLINE)"
-    address = hub_address()
-    since, refusal = _unreachable.get(address, (0.0, ""))
-    if refusal and time.monotonic() - since < REMEMBERED:
-        return refusal
-    # The client's own session knows the person's proxies and certificates.
-    error = _answer_within(timeout, ask or (lambda: get_session().head(address, timeout=timeout)))
+    since, reason = _unreachable.get(address, (0.0, ""))
+    if reason and time.monotonic() - since < REMEMBERED:
+        return reason
+    error = _answer_within(timeout, ask)
     if error is None:
         return None
-    if getattr(error, "response", None) is None and timeout >= SECONDS:  # who waits for less may be impatient
+    if _status(error) is None and timeout >= SECONDS:  # who waits for less may be impatient
         _unreachable[address] = time.monotonic(), in_one_line(error)
     return in_one_line(error)
 
@@ -53,11 +63,20 @@ def hub_address() -> str:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return what the hub, or the network in its stead, said."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the hub answered {response.status_code}"
-    return str(error).partition("\n")[0] or type(error).__name__
+    """Return what the hub or host, or the network in its stead, said."""
+    if isinstance(error, HTTPError):
+        return f"{urlsplit(error.url).hostname} answered {error.code}"
+    if (status := _status(error)) is not None:
+        return f"the hub answered {status}"
+    reason = error.reason if isinstance(error, URLError) else error
+    return str(reason).partition("\n")[0] or type(error).__name__
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status of an answer that refuses; None where there was no answer."""
+    if isinstance(error, HTTPError):
+        return error.code
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def hub_errors() -> tuple[type[Exception], ...]:

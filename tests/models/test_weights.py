@@ -13,7 +13,7 @@ from torch import Tensor
 
 from neocog.catalog import imagenet_classes
 from neocog.errors import WeightsError
-from neocog.layers.norm import unfold_batch_norms
+from neocog.layers.fold import unfold_batch_norms
 from neocog.models import Classifier, create_model, read_state
 
 NAME = "mobilenetv2_035"

@@ -37,8 +37,8 @@ class Weights:
         tag: the name of this set among those of its network.
         file: name of the file, in the hub's repository, at the end of `url`, or in the folder `NEOCOG_WEIGHTS`.
         hub: the repository on the Hugging Face hub; None for weights that are published on no hub.
-        url: where the file lies that torchvision publishes and no hub has; its name carries the first digits of its
-            SHA-256.
+        url: where the file lies, for weights that are on no hub, such as torchvision's; its name carries the first
+            digits of its SHA-256.
         sha256: digest of the file, by which a local file of the right name is known to be the right one.
         num_classes: logits that it was trained for.
         size: height and width of the square input, pixels.
@@ -90,7 +90,7 @@ class Entry:
         description: one line.
         input: (C, H, W) of the images that `macs` is counted for.
         num_classes: logits of the published head.
-        parameters: counted from the network as built here.
+        parameters: counted from the network as built here; 0 until `tools/catalog_figures.py` has done so.
         macs: multiply-adds of its convolutions and linear layers for one image, counted likewise; biases,
             normalisation, activations and pooling are not counted.
         published: what others printed.
@@ -106,8 +106,8 @@ class Entry:
     description: str
     input: tuple[int, int, int]
     num_classes: int
-    parameters: int
-    macs: int
+    parameters: int = 0
+    macs: int = 0
     published: tuple[Published, ...] = ()
     weights: tuple[Weights, ...] = ()
 

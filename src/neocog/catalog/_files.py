@@ -20,7 +20,8 @@ def list_models(pattern: str | Sequence[str] = "*", *, weights: bool = False, so
     """Return the names of the networks that match `pattern`, or any of several.
 
     Args:
-        pattern: as a shell has it, such as "resnet*".
+        pattern: as a shell has it, such as "resnet*", or the name of a family, such as "densenet", for all of it; a
+            network of that very name goes before the family.
         weights: only those with trained weights.
         sort: "name" (numbers in order of size), "year", "parameters" and "macs" from the least, "top1" from the best
             published; equals stand in order of name.
@@ -31,7 +32,7 @@ def list_models(pattern: str | Sequence[str] = "*", *, weights: bool = False, so
     entries = [
         entry
         for entry in _entries().values()
-        if any(fnmatchcase(entry.name, each) for each in patterns) and (entry.weights or not weights)
+        if any(_matches(entry, each) for each in patterns) and (entry.weights or not weights)
     ]
     entries.sort(key=lambda entry: _natural(entry.name))
     if sort == "top1":
@@ -45,7 +46,8 @@ def check_pattern(pattern: str) -> None:
     """Raise `UnknownNameError`, which names the near ones, where no network's name matches `pattern`."""
     if not list_models(pattern):
         wildcard = any(char in pattern for char in "*?[")
-        error = UnknownNameError("model", pattern.strip("*"), list_models(), where="neocog models")
+        known = {*list_models(), *(entry.family for entry in _entries().values())}
+        error = UnknownNameError("model", pattern.strip("*"), known, where="neocog models")
         raise UnknownNameError("model", pattern, error.near, where="neocog models") if wildcard else error
 
 
@@ -87,15 +89,25 @@ def _read_family(family: str, table: dict[str, Any]) -> list[Entry]:
 
 def _read_entry(fields: dict[str, Any], shared_weights: dict[str, Any]) -> Entry:
     weights = tuple(
-        Weights(model=fields["name"], default=position == 0, **_as_tuples({**shared_weights, **each}))
+        _read_weights({"model": fields["name"], "default": position == 0, **shared_weights, **each})
         for position, each in enumerate(fields.pop("weights", ()))
     )
     published = tuple(Published(**each) for each in fields.pop("published", ()))
     return Entry(weights=weights, published=published, **_as_tuples(fields))
 
 
+def _read_weights(fields: dict[str, Any]) -> Weights:
+    if "url" in fields:
+        fields["file"] = fields["url"].rpartition("/")[2]
+    return Weights(**_as_tuples(fields))
+
+
 def _as_tuples(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _matches(entry: Entry, pattern: str) -> bool:
+    return fnmatchcase(entry.name, pattern) or (entry.family == pattern and pattern not in _entries())
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

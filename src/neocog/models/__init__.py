@@ -4,6 +4,7 @@ from neocog.models._build import create_model, model_edits
 from neocog.models._classifier import Classifier, ModelConfig
 from neocog.models._convert import convert_state_dict
 from neocog.models._family import Family
+from neocog.models._growing import grow
 from neocog.models._tap import tap, unwrap
 from neocog.models._weights import LoadReport, read_state
 
@@ -14,6 +15,7 @@ __all__ = [
     "ModelConfig",
     "convert_state_dict",
     "create_model",
+    "grow",
     "model_edits",
     "read_state",
     "tap",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -33,6 +34,21 @@ class ModelConfig:
             raise UsageError(f"in_chans is the number of image channels, at least 1; not {self.in_chans}")
 
 
+class AuxiliaryHead(nn.Module):
+    """A small classifier of what one stage returns, `(N, C, H, W)` to `(N, num_classes)`, for training alone.
+
+    Attributes:
+        num_features: width of the vector that its last layer classifies.
+        head_name: name of that layer within it.
+    """
+
+    head_name: ClassVar[str] = "fc"
+    num_features: int
+
+    def init_head(self, head: nn.Linear) -> None:
+        """Initialise a last layer as the network's `init_weights` does; torch's own where nothing else is said."""
+
+
 class Classifier(nn.Module):
     """An image classifier: images `(N, C, H, W)` to logits `(N, num_classes)`.
 
@@ -48,11 +64,13 @@ class Classifier(nn.Module):
         stage_names: names of the modules after which resolution or width changes, in order.
         head_name: name of the linear layer that gives the logits.
         stem_name: name of the first convolution, the one that `in_chans` changes.
+        auxiliary_names: {name of a module: name of the auxiliary head that its output is for}; most have none.
         min_size: the least (height, width) of an input.
     """
 
     head_name: ClassVar[str] = "fc"
     stem_name: ClassVar[str] = "conv1"
+    auxiliary_names: ClassVar[Mapping[str, str]] = {}
 
     config: ModelConfig
     name: str = ""
@@ -69,6 +87,15 @@ class Classifier(nn.Module):
     def num_classes(self) -> int:
         """Logits that `forward` returns; 0 where the head is left out."""
         return self.config.num_classes
+
+    @property
+    def auxiliary_heads(self) -> Mapping[str, AuxiliaryHead]:
+        """{name of a module: the head that classifies what it returns}; empty unless the config asks for them.
+
+        `forward` does not run them. A task that wants their losses taps the modules and applies the heads.
+        """
+        built = {stage: name for stage, name in self.auxiliary_names.items() if hasattr(self, name)}
+        return {stage: cast(AuxiliaryHead, self.get_submodule(name)) for stage, name in built.items()}
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return what the head is given: `(N, C, H, W)` for a convolutional network."""
@@ -90,18 +117,28 @@ class Classifier(nn.Module):
     def init_head(self, head: nn.Linear) -> None:
         """Initialise a head as `init_weights` does; torch's own initialisation where a family says nothing else."""
 
+    def layers_from(self, smaller: Classifier) -> Mapping[str, str]:
+        """Return {a layer here: the layer of the trained, shallower network `smaller` that it begins as}, for `grow`.
+
+        Raises:
+            UsageError: `smaller` does not grow into this network; most families know no such way.
+        """
+        raise UsageError(f"a {type(smaller).__name__} does not grow into a {type(self).__name__}")
+
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a fresh one with `num_classes` logits; 0 removes it.
+        """Replace the head by a fresh one with `num_classes` logits, as in each auxiliary head; 0 removes it.
 
         The new head is on the device and of the type of the rest, and everything else stays as it is.
         """
         self.config = replace(self.config, num_classes=num_classes)
-        head = linear_head(self.num_features, num_classes)
-        if isinstance(head, nn.Linear):
-            self.init_head(head)
-            weight = next(self.parameters())
-            head.to(weight.device, weight.dtype)
-        self.set_submodule(self.head_name, head)
+        classifiers: list[Classifier | AuxiliaryHead] = [self, *self.auxiliary_heads.values()]
+        for classifier in classifiers:
+            head = linear_head(classifier.num_features, num_classes)
+            if isinstance(head, nn.Linear):
+                classifier.init_head(head)
+                weight = next(self.parameters())
+                head.to(weight.device, weight.dtype)
+            classifier.set_submodule(classifier.head_name, head)
 
     def check_input(self, x: Tensor) -> None:
         """Raise `UsageError` for an input that this network cannot take, naming the numbers."""

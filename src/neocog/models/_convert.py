@@ -1,15 +1,15 @@
-"""Between the parameter names of neocog and those of other libraries."""
+"""Between the parameter names of neocog and those of other libraries, and their shapes where these differ too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from torch import Tensor
 
 from neocog.errors import UnknownNameError, WeightsError
 from neocog.models._classifier import ModelConfig
-from neocog.models._family import Family
+from neocog.models._family import Family, Names, Reshaped
 
 LIBRARIES = ("neocog", "timm", "torchvision")
 WRAPPERS = ("module.", "_orig_mod.")
@@ -29,7 +29,8 @@ def convert_state_dict(
 ) -> dict[str, Tensor]:
     """Return `state` of the network `name` with the names of `target` instead of those of `source`.
 
-    The tensors are the same ones. A part of a state may be converted too.
+    The tensors are the same ones, or share their memory where a library has them in another shape. A part of a state
+    may be converted too.
 
     Args:
         state: as `state_dict()` gives it.
@@ -47,7 +48,7 @@ def convert_state_dict(
             raise UnknownNameError("library", library, LIBRARIES)
     family = Family.of(name)
     config = family.edited(edits)
-    ours = rename(state, name_map(family, config, source), back=True)
+    ours = with_our_names(state, family, config, source)
     known = set(family.build_uninitialised(config).state_dict())
     strange = [key for key in ours if key not in known]
     if strange:
@@ -60,23 +61,41 @@ def recognise(keys: Iterable[str], family: Family, config: ModelConfig, known: s
     keys = list(keys)
 
     def familiar(library: Library) -> int:
-        renamed = rename(dict.fromkeys(keys), name_map(family, config, library), back=True)
+        renamed = with_our_names(dict.fromkeys(keys), family, config, library)
         return sum(key in known for key in renamed)
 
     libraries: list[Library] = ["neocog", "timm", "torchvision"]
     return max(libraries, key=familiar)
 
 
-def name_map(family: Family, config: ModelConfig, library: Library) -> Mapping[str, str]:
+def name_map(family: Family, config: ModelConfig, library: Library) -> Names:
     """Return {our module's name: the library's}, empty where they are the same."""
     return family.names[library](config) if library in family.names else {}
 
 
-def rename(state: Mapping[str, T], names: Mapping[str, str], *, back: bool = False) -> dict[str, T]:
-    """Return `state` with each key's longest leading part that is in `names` replaced; `back` for the other way."""
+def with_our_names(state: Mapping[str, T], family: Family, config: ModelConfig, library: Library) -> dict[str, T]:
+    """Return a `state` of `library` with our names, also where it has those of older files."""
+    if family.older_names is not None:
+        state = rename(state, family.older_names(config), back=True)
+    return rename(state, name_map(family, config, library), back=True)
+
+
+def rename(state: Mapping[str, T], names: Names, *, back: bool = False) -> dict[str, T]:
+    """Return `state` with each key's longest leading part that is in `names` replaced; `back` for the other way.
+
+    Weights are reshaped where `names` says so. One that has neither shape is of another network, and stays as it is.
+    """
     if back:
-        names = {theirs: ours for ours, theirs in names.items()}
-    return {_renamed(key, names): value for key, value in state.items()}
+        names = dict(_inverted(ours, theirs) for ours, theirs in names.items())
+    renamed = {}
+    for key, value in state.items():
+        name, rest = _known_part(key, names)
+        if isinstance(name, Reshaped):
+            if rest == ".weight" and isinstance(value, Tensor) and value.shape[1:] == name.ours:
+                value = cast(T, value.reshape(-1, *name.theirs))
+            name = name.name
+        renamed[name + rest] = value
+    return renamed
 
 
 def unwrapped(state: Mapping[str, T]) -> dict[str, T]:
@@ -94,11 +113,18 @@ def listed(names: Iterable[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def _renamed(key: str, names: Mapping[str, str]) -> str:
+def _inverted(ours: str, theirs: str | Reshaped) -> tuple[str, str | Reshaped]:
+    if isinstance(theirs, Reshaped):
+        return theirs.name, Reshaped(ours, ours=theirs.theirs, theirs=theirs.ours)
+    return theirs, ours
+
+
+def _known_part(key: str, names: Names) -> tuple[str | Reshaped, str]:
+    """Return what stands in `names` for the longest leading part of `key`, and the rest of `key`."""
     module, rest = key, ""
     while module:
         if module in names:
-            return names[module] + rest
+            return names[module], rest
         module, dot, leaf = module.rpartition(".")
         rest = f"{dot}{leaf}{rest}"
-    return key
+    return key, ""

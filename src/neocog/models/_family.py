@@ -14,8 +14,30 @@ from neocog.catalog import describe
 from neocog.errors import UnknownNameError, UsageError
 from neocog.models._classifier import Classifier, ModelConfig
 
-NameMap = Callable[[Any], Mapping[str, str]]
-"""From a family's config to {our module's name: the other library's name of it}."""
+
+@dataclass(frozen=True)
+class Reshaped:
+    """Another library's name of a module whose `weight` it has in another shape.
+
+    A linear layer over all positions is a convolution as large as they are:
+
+        >>> Reshaped("classifier.0", ours=(512, 7, 7), theirs=(25088,))
+
+    Attributes:
+        name: what the library calls the module.
+        ours: the shape here, but for the first dimension, which is the number of outputs.
+        theirs: the shape there, likewise.
+    """
+
+    name: str
+    ours: tuple[int, ...]
+    theirs: tuple[int, ...]
+
+
+Names = Mapping[str, str | Reshaped]
+"""{our module's name: the other library's name of it}."""
+NameMap = Callable[[Any], Names]
+"""From a family's config to the names of that library."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +49,21 @@ class Family:
         config: the published config.
         network: builds a network from a config.
         names: for each other library whose names differ from ours, how they differ.
+        older_names: what files that were published once, and are about still, have in place of our names.
     """
 
     name: str
     config: ModelConfig
     network: Callable[[Any], Classifier]
     names: Mapping[str, NameMap]
+    older_names: NameMap | None = None
 
     @classmethod
     def of(cls, name: str) -> Family:
         """Return that of a catalog name; `UnknownNameError` where there is none."""
         module = import_module(describe(name).module)
-        return cls(name, module.CONFIGS[name], module.NETWORK, getattr(module, "NAMES", {}))
+        names, older_names = getattr(module, "NAMES", {}), getattr(module, "OLDER_NAMES", None)
+        return cls(name, module.CONFIGS[name], module.NETWORK, names, older_names)
 
     def edited(self, edits: Mapping[str, object]) -> ModelConfig:
         """Return the published config with some fields changed.

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from neocog.catalog import Weights
 from neocog.errors import WeightsError
-from neocog.layers.norm import is_identity_norm
+from neocog.layers.fold import is_identity_norm
 from neocog.models._classifier import Classifier
-from neocog.models._convert import Library, listed, name_map, recognise, rename, unwrapped
+from neocog.models._convert import Library, listed, recognise, unwrapped, with_our_names
 from neocog.models._family import Family
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -33,7 +33,7 @@ class LoadReport:
         remade: what was adapted or made anew, and why, one sentence each.
         identity_norms: batch norms that only add a bias, as folding and int8 conversion leave them; all the network's
             or none, as a rule. Statistics of a batch would change what such a network computes: fine-tune it
-            with those layers in `eval` mode, or after `neocog.layers.norm.unfold_batch_norms`.
+            with those layers in `eval` mode, or after `neocog.layers.fold.unfold_batch_norms`.
         weights: the catalog's entry, where the file came from there.
     """
 
@@ -82,9 +82,10 @@ def load_network(
 ) -> Classifier:
     """Return a network of `family` with the weights in `path`, which must be all there and all fit.
 
-    Three differences are bridged, and reported in the network's `loaded`: the names of timm and torchvision, a head
+    Four differences are bridged, and reported in the network's `loaded`: the names of timm and torchvision, a head
     with another number of classes (made anew), a stem with another number of channels (summed to one, or repeated and
-    rescaled so that equal channels give the same result).
+    rescaled so that equal channels give the same result), and auxiliary heads, which are left out where the network has
+    none and made anew where the file has none.
 
     Args:
         family: which variant.
@@ -102,13 +103,14 @@ def load_network(
     config = family.edited(edits)
     network = family.build_uninitialised(config)
     library = recognise(state, family, config, set(network.state_dict()))
-    state = rename(state, name_map(family, config, library), back=True)
+    state = with_our_names(state, family, config, library)
 
     in_file = {"num_classes": _classes(state, network), "in_chans": _channels(state, network)}
     wanted = replace(config, num_classes=in_file["num_classes"], in_chans=in_chans or in_file["in_chans"])
     if wanted != config:
         network = family.build_uninitialised(wanted)
-    remade = []
+    taken = len(state.keys() & network.state_dict().keys())
+    remade = _bridge_auxiliary_heads(state, network, family)
     if wanted.in_chans != in_file["in_chans"]:
         remade.append(f"the stem's {in_file['in_chans']} channels were adapted to {wanted.in_chans}")
         stem = f"{network.stem_name}.weight"
@@ -117,7 +119,7 @@ def load_network(
     if num_classes not in (None, wanted.num_classes):
         remade.append(f"the head of {wanted.num_classes} classes was replaced by a new one of {num_classes}")
         network.reset_classifier(num_classes)
-    network.loaded = LoadReport(path, library, len(state), tuple(remade), _identity_norms(network), weights)
+    network.loaded = LoadReport(path, library, taken, tuple(remade), _identity_norms(network), weights)
     return network
 
 
@@ -163,6 +165,22 @@ def _channels(state: Mapping[str, Tensor], network: Classifier) -> int:
     """Return how many channels the stem in `state` takes; the network's own where it has none."""
     stem = state.get(f"{network.stem_name}.weight")
     return network.config.in_chans if stem is None else stem.shape[1]
+
+
+def _bridge_auxiliary_heads(state: dict[str, Tensor], network: Classifier, family: Family) -> list[str]:
+    """Make `state` have the auxiliary heads that `network` has; return what was done, in one sentence or none."""
+    names = tuple(network.auxiliary_names.values())
+    in_file = [key for key in state if key.partition(".")[0] in names]
+    if in_file and not network.auxiliary_heads:
+        for key in in_file:
+            del state[key]
+        return [f"the file's auxiliary heads ({', '.join(names)}) were left out"]
+    if network.auxiliary_heads and not in_file:
+        fresh = family.build(network.config)
+        fresh.init_weights()
+        state |= {key: value for key, value in fresh.state_dict().items() if key.partition(".")[0] in names}
+        return [f"the auxiliary heads ({', '.join(names)}), which the file lacks, were made anew"]
+    return []
 
 
 def _adapted(stem: Tensor, channels: int) -> Tensor:
