@@ -16,13 +16,13 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neocog.layers.residual import PaddedIdentity, check_stages
 from neocog.models._classifier import Classifier, ModelConfig
-from neocog.models.resnet import PaddedIdentity, check_stages
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreActResNetConfig(ModelConfig):
-    """The depths, widths and shortcuts of a ResNet (see `ResNetConfig`), with the new block.
+    """The depths, widths and shortcuts of a ResNet, with the new block.
 
     Attributes:
         block: "basic" is two 3x3 convolutions; "bottleneck" is 1x1, 3x3 and 1x1, the last four times as wide.

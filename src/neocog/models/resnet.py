@@ -4,25 +4,26 @@ A deeper plain network has the higher *training* error (figure 1), though its ex
 So each block learns what to add to its input, y = F(x) + x (equation 1): to copy is F = 0, which is easily learnt,
 and error falls with depth again, up to 152 layers on ImageNet and 110 on CIFAR-10.
 
-Parameters are named as in timm and torchvision, whose files load as they are.
+The blocks stand in `neocog.layers.residual`, and the network around them in `neocog.models._residual`, because later
+papers use both. Parameters are named as in timm and torchvision, whose files load as they are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from neocog.errors import UsageError
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.layers.residual import BasicBlock, Bottleneck, ResidualBlock, Shortcut, make_shortcut
+from neocog.models._residual import ResidualConfig, ResidualNetwork
 
-Shortcut = Literal["A", "B", "C", "none"]
+EXPANSION = 4
+"""How many times as wide a bottleneck's last convolution is (figure 5, right)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetConfig(ModelConfig):
+class ResNetConfig(ResidualConfig):
     """One column of the paper's table 1, or one row of its table 6.
 
     Attributes:
@@ -40,204 +41,27 @@ class ResNetConfig(ModelConfig):
     """
 
     block: Literal["basic", "bottleneck"]
-    depths: tuple[int, ...]
-    width: int = 64
-    stem: Literal["imagenet", "small"] = "imagenet"
     shortcut: Shortcut = "B"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"
     zero_init_last: bool = True
 
-    def __post_init__(self) -> None:
-        """Refuse a network without blocks or filters."""
-        super().__post_init__()
-        check_stages(self.depths, self.width)
 
-
-def check_stages(depths: tuple[int, ...], width: int) -> None:
-    """Raise `UsageError` unless each of `depths` is a number of blocks, and `width` one of filters."""
-    if not depths or min(depths) < 1:
-        raise UsageError(f"depths are the blocks of each stage, at least 1 in each; not {depths}")
-    if width < 1:
-        raise UsageError(f"width is the number of filters in the first stage, at least 1; not {width}")
-
-
-class PaddedIdentity(nn.Module):
-    """Shortcut A: every `stride`-th pixel of x, then zeros for the channels that x lacks. It has no parameters.
-
-    Shapes: `(N, in_channels, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.zero_channels = out_channels - in_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x, subsampled and padded."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.zero_channels))
-
-
-def make_shortcut(option: Shortcut, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """Return the path of x around a block, or None in a plain network."""
-    if option == "none":
-        return None
-    if option != "C" and stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    if option == "A":
-        return PaddedIdentity(in_channels, out_channels, stride)
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-        nn.BatchNorm2d(out_channels),
-    )
-
-
-class ResidualBlock(nn.Module):
-    """y = ReLU(F(x) + x) (equation 1 and figure 2); a subclass says what F is, and so `expansion`."""
-
-    expansion: ClassVar[int]
-    downsample: nn.Module | None
-
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        """The norm that F ends with."""
-        raise NotImplementedError
-
-    def residual(self, x: Tensor) -> Tensor:
-        """Return F(x)."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y, or ReLU(F(x)) in a plain network."""
-        if self.downsample is None:
-            return F.relu(self.residual(x))
-        total: Tensor = self.residual(x) + self.downsample(x)
-        return total.relu_()  # in place: the sum is no module's output
-
-
-class BasicBlock(ResidualBlock):
-    """F is two 3x3 convolutions (figure 5, left).
-
-    Shapes: `(N, in_channels, H, W)` to `(N, width, ceil(H / stride), ceil(W / stride))`.
-    """
-
-    expansion = 1
-
-    def __init__(self, config: ResNetConfig, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = make_shortcut(config.shortcut, in_channels, width, stride)
-
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        """The norm that F ends with."""
-        return self.bn2
-
-    def residual(self, x: Tensor) -> Tensor:
-        """Return F(x)."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        return x
-
-
-class Bottleneck(ResidualBlock):
-    """F is 1x1, 3x3 and 1x1 convolutions; the 3x3 sees a quarter of the channels (figure 5, right).
-
-    Shapes: `(N, in_channels, H, W)` to `(N, 4 * width, ceil(H / stride), ceil(W / stride))`.
-    """
-
-    expansion = 4
-
-    def __init__(self, config: ResNetConfig, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        stride1, stride2 = (stride, 1) if config.bottleneck_stride == "1x1" else (1, stride)
-        out_channels = width * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, stride1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride2, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = make_shortcut(config.shortcut, in_channels, out_channels, stride)
-
-    @property
-    def last_norm(self) -> nn.BatchNorm2d:
-        """The norm that F ends with."""
-        return self.bn3
-
-    def residual(self, x: Tensor) -> Tensor:
-        """Return F(x)."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        return x
-
-
-BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
-
-
-class ResNet(Classifier):
-    """A stem, stages of blocks, the mean over all positions, and a linear layer (table 1; section 4.2 for CIFAR).
-
-    Every convolution is followed by batch normalisation (section 3.4), and so needs no bias.
-    """
+class ResNet(ResidualNetwork):
+    """The residual network of table 1, for CIFAR that of section 4.2, and the plain ones beside them."""
 
     config: ResNetConfig
 
-    def __init__(self, config: ResNetConfig) -> None:
-        super().__init__(config)
-        self.conv1: nn.Conv2d
-        self.maxpool: nn.Module
-        if config.stem == "imagenet":
-            self.conv1 = nn.Conv2d(config.in_chans, config.width, 7, stride=2, padding=3, bias=False)
-            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        else:
-            self.conv1 = nn.Conv2d(config.in_chans, config.width, 3, padding=1, bias=False)
-            self.maxpool = nn.Identity()
-        self.bn1 = nn.BatchNorm2d(config.width)
-
-        block, channels = BLOCKS[config.block], config.width
-        for stage, depth in enumerate(config.depths):
-            width, blocks = config.width * 2**stage, []
-            for position in range(depth):
-                stride = 2 if stage > 0 and position == 0 else 1
-                blocks.append(block(config, channels, width, stride))
-                channels = width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.stage_names = tuple(f"layer{stage + 1}" for stage in range(len(config.depths)))
-
-        self.num_features = channels
-        self.fc = linear_head(channels, config.num_classes)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last stage's output `(N, num_features, h, w)`: h is H / 32, or H / 4 in the networks for CIFAR."""
-        # The ReLU stands before the pool in the authors' code. The two commute, and here it has a quarter of the work.
-        x = F.relu(self.maxpool(self.bn1(self.conv1(x))))
-        for stage in self.stage_names:
-            x = self.get_submodule(stage)(x)
-        return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(pooled)
-        return logits
+    def make_block(self, in_channels: int, width: int, stride: int) -> ResidualBlock:
+        """Return one of figure 5's two blocks."""
+        config, out_channels = self.config, width * (EXPANSION if self.config.block == "bottleneck" else 1)
+        around = make_shortcut(config.shortcut, in_channels, out_channels, stride)
+        if config.block == "basic":
+            return BasicBlock(in_channels, width, stride, around)
+        return Bottleneck(in_channels, width, out_channels, stride, around, stride_in=config.bottleneck_stride)
 
     def init_weights(self) -> None:
-        """Initialise as He et al. 2015 (arXiv:1502.01852), which the paper cites in section 3.4.
-
-        That paper finds the variances 2 / fan_in and 2 / fan_out equally good. This is the latter, as in the Torch
-        code of 2016, timm and torchvision. It says nothing of the last layer, which here begins as torch's do.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm2d | nn.Linear):
-                module.reset_parameters()
+        """Initialise as `ResidualNetwork` does, and with `zero_init_last` such that each block copies its input."""
+        super().init_weights()
         if self.config.zero_init_last:
             for module in self.modules():
                 if isinstance(module, ResidualBlock) and module.downsample is not None:
