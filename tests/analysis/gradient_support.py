@@ -80,6 +80,8 @@ class Idealised(TorchFunctionMode):
         if name.startswith("adaptive_max_pool"):
             func, name = getattr(F, name.replace("max", "avg")), name.replace("max", "avg")
             args, kwargs = args[:2], {}
+        if name == "max" and (len(args) > 1 or "dim" in kwargs):
+            return torch.return_types.max([torch.mean(*args, **kwargs), func(*args, **kwargs).indices])
         if name in ("amax", "max"):
             func, name = torch.mean, "mean"
         if name == "scaled_dot_product_attention":

@@ -43,12 +43,26 @@ def fields(source: str, size: int = 224):
 # Every network, by the gradient
 
 
+SIDES = {"googlenet": 65, "inception_v2": 65, "inception_v3": 139, "inception_v4": 139, "inception_resnet": 139,
+         "xception": 97}  # fmt: skip
+"""Of images that strides divide without a rest, where 64 pixels are not."""
+
+
 def check_of_catalog(name: str) -> None:
-    channels, size, _ = neocog.describe(name).input
-    check_against_gradient(neocog.create_model(name), (channels, min(size, 64), min(size, 64)))
+    network, entry = neocog.create_model(name), neocog.describe(name)
+    channels, size, _ = entry.input
+    image = (channels, *[min(size, max(SIDES.get(entry.family, 64), least)) for least in network.min_size])
+    if entry.family == "perceptron":  # there are no maps
+        assert fields_of(network, image).rows[-1].is_global
+    else:
+        check_against_gradient(network, image)
 
 
-FAMILIES = ["lenet5_1998", "lenet5", "resnet20", "resnet18", "plain20", "resnetv2_110", "mobilenetv2_035"]
+FAMILIES = [
+    "neocognitron_1980", "lenet5_1998", "lenet5", "alexnet", "nin_cifar10", "dsn_mnist", "vgg11_cifar", "googlenet",
+    "inception_v2", "fitnet1", "highway_mlp_10", "resnet20", "resnet18", "plain20", "resnetv2_110", "densenet_bc100_12",
+    "resnet110_stochastic_depth", "wide_resnet40_4", "seresnet50_v1", "mobilenetv2_035",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -391,6 +405,21 @@ def test_fields_of_blocks_and_stages_are_those_of_their_last_layers():
     assert layers.of("layer3").size in [row.size for row in stages.rows]
     sizes = [row.size[0] for row in blocks.rows]
     assert sizes == sorted(sizes)
+
+
+def test_what_functions_make_of_the_last_layer_is_the_last_row():
+    class Averaged(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).relu().mean((2, 3))
+
+    network = Averaged(nn.Conv2d(3, 5, 3))
+    found = fields_of(network, (3, 16, 16))
+    assert [row.name for row in found.rows] == ["0", "(relu, mean)"]
+    assert found.rows[0].size == (3.0, 3.0)
+    assert found.rows[-1].is_global
+    assert found.rows[-1].shape == (1, 5)
+    blocks = receptive_fields(trace_forward(network, (3, 16, 16)), "block")
+    assert blocks.rows[-1].at() == found.rows[-1].at()
 
 
 def test_a_network_of_no_images_has_no_fields():

@@ -14,6 +14,7 @@ from neocog.analysis.blank import without_numbers
 from neocog.analysis.record import Trace
 from neocog.analysis.trace import trace_forward
 from neocog.analysis.units import cut
+from neocog.models import create_model
 
 NETWORKS: dict[str, Any] = {
     "vgg": vision.vgg11,
@@ -104,3 +105,24 @@ def test_a_network_without_modules_inside_is_one_piece_too():
     trace = trace_forward(Bare(), (3, 8, 8))
     assert len(cut(trace, "layer")) == 1
     assert cut(trace, "stage")[-1].output is trace.outputs[0]
+
+
+def pieces_of(name: str, image: tuple[int, int, int]) -> list[tuple[str, str]]:
+    with without_numbers():
+        trace = trace_forward(create_model(name), image)
+    return [(piece.name, piece.kind) for piece in cut(trace, "block")]
+
+
+def test_a_layer_that_mixes_what_it_made_with_its_input_is_a_block():
+    pieces = pieces_of("highway_a", (3, 32, 32))
+    assert [name for name, kind in pieces if kind == "HighwayLayer"] == [
+        f"stage{stage}.{layer}" for stage in (1, 2, 3) for layer in (1, 2)
+    ]
+
+
+def test_what_is_given_a_blocks_function_is_a_part_of_the_block():
+    pieces = pieces_of("resnet110_stochastic_depth", (3, 32, 32))
+    assert [name for name, kind in pieces if kind == "StochasticBlock"] == [
+        f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(18)
+    ]
+    assert "StochasticDepth" not in {kind for _, kind in pieces}

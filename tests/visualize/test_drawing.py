@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import svg_reading as reading
 import timm
+import torch
 import torchvision.models as vision
 from torch import Tensor, nn
 
@@ -199,3 +200,28 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
 def test_a_network_that_computes_nothing_is_refused():
     with pytest.raises(UsageError, match="nothing to draw"):
         picture(trace_forward(nn.Identity(), (3, 4, 4)))
+
+
+class LargerHalf(nn.Module):
+    """Maxout of two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(self.one(x), self.other(x))
+
+
+def test_what_joins_branches_otherwise_than_by_a_sum_is_written_in_its_sign():
+    drawn = reading.read(picture(trace_forward(nn.Sequential(LargerHalf(), nn.Conv2d(4, 4, 1)), (3, 16, 16))))
+    assert [each.text for each in drawn.texts].count("max") == 1
+    assert reading.overlaps(drawn) == reading.struck(drawn) == []
+    mixed = reading.read(picture(trace_forward(create_model("highway_mlp_10"), (1, 28, 28))))
+    assert [each.text for each in mixed.texts].count("mix") == 1
+
+
+def test_every_other_channel_is_no_pixel():
+    words = [each.text for each in reading.read(picture(trace_forward(create_model("fitnet1"), (3, 32, 32)))).texts]
+    assert "every 2nd channel" in words
+    assert not any("pixel" in word for word in words)

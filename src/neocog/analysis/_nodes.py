@@ -162,7 +162,8 @@ def _extent(draft: Draft, batch: int) -> Extent:
         return Extent(rest[0], (windows,), 1, (windows, *rest))
     if not rest:
         return Extent(1, (), windows, shape)
-    channels, sides = (rest[0], rest[1:]) if draft.order == "first" else (rest[-1], rest[:-1])
+    one_position = len(rest) == 3 and rest[1:] == (1, 1)  # a vector as a map, also where a linear layer made it
+    channels, sides = (rest[0], rest[1:]) if draft.order == "first" or one_position else (rest[-1], rest[:-1])
     if set(sides) == {1}:
         sides, rest = (), (channels,)
     return Extent(channels, sides, windows, rest)

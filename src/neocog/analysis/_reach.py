@@ -79,6 +79,12 @@ def _matrix_product(first: int) -> Rule:
     return rule
 
 
+def _solution(operation: Operation, of: Lookup) -> list[Field | None]:
+    """A system of equations with columns for its right side: each number depends on all of its column."""
+    field = of(operation.args[1])
+    return [None if field is None else each(field, lambda extent: ex.reduce(extent, [-2]))]
+
+
 def _linear(operation: Operation, of: Lookup) -> list[Field | None]:
     field = of(operation.args[0])
     return [None if field is None else each(field, lambda extent: ex.reduce(extent, [-1]))]
@@ -210,6 +216,7 @@ RULES: dict[str, Rule] = {
     "baddbmm": _matrix_product(1),
     "addmv": _matrix_product(1),
     "linear": _linear,
+    "linalg_solve_triangular": _solution,
     ATTENTION: _attention,
     **dict.fromkeys(["mean", "sum", "amax", "amin", "var", "var_mean", "std", "std_mean", "prod", "max", "min",
                      "median", "logsumexp", "any", "all", "argmax", "argmin", "count_nonzero"], _over(1)),

@@ -96,6 +96,22 @@ def _dimensions(operation: Operation) -> int:
     return next(count for count in (1, 2, 3) if f"{count}d" in operation.name)
 
 
+def _fractional_pool(operation: Operation, extent: Extent) -> Extent:
+    """Window i of n begins at ⌊(i + u) α⌋ − ⌊u α⌋, α = (N − K) / (n − 1), u being drawn: at one of two places."""
+    before, after, kernel = operation.args[0].shape, operation.outputs[0].shape, operation.args[1]
+    for axis, size in enumerate(kernel):
+        dim = len(before) - len(kernel) + axis
+        room, count = before[dim] - size, after[dim]
+        if count == 1 or not extent.varies(dim):
+            extent = ex.reduce(extent, [dim]) if count == 1 else extent
+            continue
+        first = np.arange(count) * room // (count - 1)
+        last = -(-np.arange(count) * room // (count - 1)) + size - 1
+        places = np.minimum(first[:, None] + np.arange(size + 1), last[:, None])
+        extent = _sliding.take(extent, dim, places, _sliding.resized_step(extent.steps[dim], Fraction(room, count - 1)))
+    return extent
+
+
 def _adaptive_pool(operation: Operation, extent: Extent) -> Extent:
     before, after = operation.args[0].shape, operation.outputs[0].shape
     dims = range(len(before) - _dimensions(operation), len(before))
@@ -229,6 +245,7 @@ WINDOWS: dict[str, Rule] = {
     **dict.fromkeys(_POOLS, moving(_pool)),
     **dict.fromkeys(_ADAPTIVE, moving(_adaptive_pool)),
     **dict.fromkeys(_RESAMPLED, moving(_resample)),
+    **dict.fromkeys(["fractional_max_pool2d", "fractional_max_pool3d"], moving(_fractional_pool)),
     "unfold": moving(_unfold),
     "im2col": moving(_columns),
     "col2im": moving(_folded),

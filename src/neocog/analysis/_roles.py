@@ -183,6 +183,11 @@ def _adaptive(word: str) -> Callable[[Operation, Flow], Role]:
     return rule
 
 
+def _fractional(operation: Operation, flow: Flow) -> Role:
+    kernel, sides = operation.args[1], operation.outputs[0].shape[2:]
+    return Role("pool", f"{times(kernel)} fractional max pool to {times(sides)}", (("kernel", kernel),))
+
+
 def _reduction(word: str) -> Callable[[Operation, Flow], Role | None]:
     """Return the rule of a mean, sum or maximum over some dimensions."""
 
@@ -229,7 +234,13 @@ def _pad(operation: Operation, flow: Flow) -> Role | None:
 
 def _slice(operation: Operation, flow: Flow) -> Role | None:
     step = operation.argument(4, "step", 1)
-    return Role("move", f"every {_ordinal(step)} pixel", (("stride", step),)) if step > 1 else None
+    if step < 2:
+        return None
+    image = operation.inputs[0]
+    rank = len(image.shape)
+    channels = 1 if rank == 2 or flow.order_of(image) == "first" else rank - 1
+    along = "channel" if operation.argument(1, "dim", 0) % rank == channels else "pixel"
+    return Role("move", f"every {_ordinal(step)} {along}", (("stride", step),))
 
 
 def _ordinal(number: int) -> str:
@@ -270,6 +281,8 @@ _RULES: dict[str, Callable[[Operation, Flow], Role | None]] = {
     "_adaptive_avg_pool2d": _adaptive("avg"),
     "_adaptive_avg_pool3d": _adaptive("avg"),
     "adaptive_max_pool2d": _adaptive("max"),
+    "fractional_max_pool2d": _fractional,
+    "fractional_max_pool3d": _fractional,
     "mean": _reduction("mean"),
     "sum": _reduction("sum"),
     "amax": _reduction("max"),

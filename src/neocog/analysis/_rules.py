@@ -90,6 +90,29 @@ def _batch_norm(operation: Operation) -> Work:
     return Work(other=(2 if statistics else 7) * _out(operation).numel)
 
 
+def _fractional_window(operation: Operation) -> Work:
+    return Work(other=prod(operation.args[1]) * _out(operation).numel)
+
+
+def _decomposition(operation: Operation) -> Work:
+    """An LU decomposition, whose diagonal gives the determinant: (n³ − n) / 3 products and their differences."""
+    matrices = operation.inputs[0]
+    n = matrices.shape[-1]
+    pairs, quotients = n * (n - 1) * (2 * n - 1) // 6, n * (n - 1) // 2
+    return Work(other=matrices.numel // n**2 * (2 * pairs + quotients + 2 * n))  # and n logarithms and their sum
+
+
+def _inverse(operation: Operation) -> Work:
+    return Work(other=2 * operation.inputs[0].shape[-1] * operation.inputs[0].numel)
+
+
+def _triangular_solution(operation: Operation) -> Work:
+    # Each number is divided by the diagonal, and takes away the n (n - 1) / 2 products of its column.
+    n = operation.inputs[0].shape[-1]
+    divided = 0 if operation.kwargs.get("unitriangular", False) else 1
+    return Work(other=_out(operation).numel * (n - 1 + divided))
+
+
 def _nothing(operation: Operation) -> Work:
     return Work()
 
@@ -112,7 +135,7 @@ MOVES = frozenset(
     _local_scalar_dense is_same_size as_strided_ view_as_real view_as_complex real imag max_unpool2d masked_scatter
     repeat_interleave argsort masked_fill where upsample_nearest1d upsample_nearest2d upsample_nearest3d
     _upsample_nearest_exact2d dropout masked_select nonzero bitwise_and bitwise_or bitwise_not bitwise_xor __and__
-    __or__ _assert_async _assert_scalar sym_size
+    __or__ _assert_async _assert_scalar sym_size diag_embed
     """.split()
 )
 """Operations that compute no floating-point number: they make, move, reshape and choose."""
@@ -184,7 +207,11 @@ RULES: dict[str, Rule] = {
     "_adaptive_avg_pool3d": _each_input(1),
     "adaptive_max_pool2d": _each_input(1),
     "adaptive_max_pool3d": _each_input(1),
-    "fractional_max_pool2d": lambda operation: Work(other=prod(operation.args[1]) * _out(operation).numel),
+    "fractional_max_pool2d": _fractional_window,
+    "fractional_max_pool3d": _fractional_window,
+    "_linalg_slogdet": _decomposition,
+    "linalg_inv_ex": _inverse,
+    "linalg_solve_triangular": _triangular_solution,
     "upsample_linear1d": _each_output(3),
     "upsample_trilinear3d": _each_output(15),
     "upsample_bilinear2d": _each_output(7),

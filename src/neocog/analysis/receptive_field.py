@@ -174,7 +174,8 @@ def receptive_fields(trace: Trace, level: Level = "layer") -> Fields:
         >>> receptive_fields(trace_forward(create_model("resnet18"))).of("layer4.1.conv2").size
         (435.0, 435.0)
 
-    At the level of layers, modules that hold others are there too, by what they return.
+    At the level of layers, modules that hold others are there too, by what they return. What functions make of a
+    layer's output has a row only where it is the network's own output.
 
     Args:
         trace: a forward pass on an image `(N, C, H, W)`; one of a sequence or a volume has one axis or three.
@@ -185,6 +186,9 @@ def receptive_fields(trace: Trace, level: Level = "layer") -> Fields:
         # Calls are listed as they begin; a module that holds others has its output after theirs.
         ended = sorted(trace.calls, key=lambda call: (call.end, -call.path.count("."), call.index))
         pieces = [(call.path, call.kind, call.outputs[0]) for call in ended if call.path and call.outputs]
+        for last in cut(trace)[-1:]:
+            if last.output not in [output for _, _, output in pieces]:
+                pieces.append((last.name, last.kind, last.output))
     else:
         pieces = [(unit.name, unit.kind, unit.output) for unit in cut(trace, level)]
     image = trace.inputs[0].shape[2:]

@@ -180,6 +180,18 @@ class Trace:
             calls.setdefault(call.path, []).append(call)
         return calls
 
+    @cached_property
+    def borrowing(self) -> frozenset[int]:
+        """The calls of modules that call others and none of their own, such as one that is given a block's function."""
+        called: dict[int, list[str]] = {}
+        for call in self.calls:
+            called.setdefault(call.parent, []).append(call.path)
+        return frozenset(
+            index
+            for index, paths in called.items()
+            if index > 0 and not any(path.startswith(f"{self.calls[index].path}.") for path in paths)
+        )
+
     def call(self, path: str) -> Call:
         """Return the last call of the module `path`; `UnknownNameError`, with the near names, where none ran."""
         if path not in self.paths or (not path and len(self.calls) > 1):

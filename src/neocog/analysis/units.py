@@ -21,7 +21,7 @@ from neocog.analysis.record import Call, Operation, Trace, Value
 
 Level = Literal["layer", "block", "stage"]
 
-_JOINS = {"add", "add_", "mul", "mul_", "cat", "sub", "maximum", "stack"}
+_JOINS = {"add", "add_", "mul", "mul_", "cat", "sub", "maximum", "minimum", "stack", "lerp", "lerp_", "addcmul"}
 CONTAINERS = {"Sequential", "ModuleList", "ModuleDict"}
 _WEIGHTED = {"convolution", "_convolution", "addmm", "mm", "bmm", "linear", "deform_conv2d"}
 _FOLLOWS = {
@@ -72,9 +72,8 @@ def _layers(trace: Trace) -> Iterator[_Piece]:
 
 
 def _blocks(trace: Trace) -> Iterator[_Piece]:
-    joining = {
-        trace.calls[operation.call].kind for operation in trace.operations if _joins(trace, operation)
-    } - CONTAINERS
+    joins = [operation for operation in trace.operations if _joins(trace, operation)]
+    joining = {_holder(trace, operation).kind for operation in joins} - CONTAINERS
     parents = {call.parent for call in trace.calls}
     beside = _beside_blocks(trace, joining, parents)
     whole: set[int] = set()
@@ -112,6 +111,17 @@ def _beside_blocks(trace: Trace, joining: set[str], parents: set[int]) -> set[in
 def _joins(trace: Trace, operation: Operation) -> bool:
     """Say whether an operation makes one map of several that the network computed."""
     return operation.name in _JOINS and sum(value.origin == "operation" for value in operation.inputs) > 1
+
+
+def _holder(trace: Trace, operation: Operation) -> Call:
+    """Return the call that an operation is a part of.
+
+    A module that runs layers of another, as stochastic depth does, is a part of the one that has the layers.
+    """
+    call = trace.calls[operation.call]
+    while call.index in trace.borrowing:
+        call = trace.calls[call.parent]
+    return call
 
 
 def _cut(trace: Trace, whole: set[int]) -> Iterator[_Piece]:

@@ -101,7 +101,7 @@ def make_stub(volume: Volume) -> Volume:
 
 def sign_of(node: Node) -> str:
     """Return what is written in the circle at which branches meet."""
-    if len(node.does) == 1:
+    if len(node.does) <= 3:  # a sign, or "max", "min", "mix"
         return node.does
     return "+" if node.kind == "add" else "×"
 
@@ -228,4 +228,5 @@ def draw_sign(canvas: Canvas, x: float, y: float, sign: str) -> None:
         canvas.line([(x - arm, y - arm), (x + arm, y + arm)], colour=style.INK, width=1.6)
         canvas.line([(x - arm, y + arm), (x + arm, y - arm)], colour=style.INK, width=1.6)
     else:
-        canvas.text(x, y + 4.0, sign, size=HEAD, fill=style.INK, bold=True)
+        size = HEAD if len(sign) == 1 else 9.0
+        canvas.text(x, y + size / 3, sign, size=size, fill=style.INK, bold=True)

@@ -59,9 +59,13 @@ def new_figure(width: float, height: float, *, constrained: bool = True) -> Figu
 
 def headline(figure: Figure, finding: str) -> None:
     """Set the figure's title, at the left and wrapped to its width."""
-    room = int(figure.get_figwidth() * 72 / (TITLE * 0.62))
-    title = "\n".join(textwrap.wrap(finding, room))
+    title = "\n".join(title_lines(finding, figure.get_figwidth()))
     figure.suptitle(title, x=0.0, ha="left", fontsize=TITLE, fontweight="bold", color=INK)
+
+
+def title_lines(finding: str, width: float) -> list[str]:
+    """Return the lines into which `headline` wraps a title above a figure of `width` inches."""
+    return textwrap.wrap(finding, int(width * 72 / (TITLE * 0.62)))
 
 
 def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "") -> None:
