@@ -45,3 +45,28 @@ def test_one_unknown_name_among_known_ones_is_an_error(command: Command) -> None
     done = command("models", "mobilenetv2*", "lenett5")
     assert (done.code, done.out) == (2, "")
     assert "lenet5" in done.err
+
+
+def test_families_have_a_line_each_the_oldest_first(command: Command) -> None:
+    _, *lines, blank, last = command("models", "--families").out.splitlines()
+    entries = [describe(name) for name in list_models()]
+    families = {entry.family for entry in entries}
+    assert {line.split()[0] for line in lines} == families
+    years = [int(line.split()[1].partition("-")[0]) for line in lines]
+    assert years == sorted(years)
+    counts = [int(line.split()[2]) for line in lines]
+    assert sum(counts) == len(entries)
+    assert (blank, last.split()[0]) == ("", str(len(entries)))
+
+
+def test_a_familys_line_spans_its_networks(command: Command) -> None:
+    line = command("models", "mobilenetv2", "--families").out.splitlines()[1]
+    assert line.split()[:5] == ["mobilenetv2", "2018", "8", "1.68M-6.11M", "59.3M-669M"]
+    (found,) = json.loads(command("models", "mobilenetv2*", "--families", "--json").out)
+    assert found == {"family": "mobilenetv2", "networks": list_models("mobilenetv2_*")}
+
+
+def test_the_name_of_a_family_lists_it_and_its_neighbours_are_named(command: Command) -> None:
+    _, *lines = command("models", "preact_resnet").out.splitlines()
+    assert [line.split()[0] for line in lines] == list_models("resnetv2_*")
+    assert "preact_resnet" in command("models", "preact_resnets").err

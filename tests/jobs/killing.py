@@ -30,7 +30,7 @@ training.CHECKPOINT_SECONDS = 0.3  # so that many checkpoints lie in the middle 
 
 def settings(source: str) -> dict[str, object]:
     """Return overrides that make a short run with everything in it that has a state."""
-    small = {"epochs": 6} if source == "digits" else {"epochs": 3, "image_size": 32, "batch_size": 8}
+    small = {"epochs": 4} if source == "digits" else {"epochs": 3, "image_size": 32, "batch_size": 8}
     return {"threads": 1, "average.decay": 0.9, "augment.crop": "pad", "augment.pad": 2, "augment.flip": 0.5, **small}
 
 
@@ -69,7 +69,7 @@ def main(source: str, out: str, kills: int, seed: int, workers: int) -> None:
         child = fork(source, path / "broken", chance.randint(0, workers))
         attempts += 1
         if killed < kills:
-            time.sleep(chance.uniform(0.1, 0.7) * span)
+            time.sleep(chance.uniform(0.05, 0.5) * span)
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):

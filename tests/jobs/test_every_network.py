@@ -1,7 +1,8 @@
 """Every command that looks at networks, on every network of the catalog and on twenty of others'.
 
 What the figures must be is tested room by room; here each network goes the whole way, so that one whose operations no
-rule knows, or whose picture cannot be drawn, is found on the day that it is added.
+rule knows, or whose picture cannot be drawn, is found on the day that it is added. The fast tests take the smallest
+network of each family and the others' twenty, the slow ones leave none out.
 """
 
 from __future__ import annotations
@@ -41,7 +42,18 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize("name", [*list_models(), *OTHERS])
+def smallest(family: str) -> str:
+    """Return the variant of a family that takes the least to run."""
+    names = [name for name in list_models() if describe(name).family == family]
+    return min(names, key=lambda name: describe(name).macs)
+
+
+FAMILIES = sorted({describe(name).family for name in list_models()})
+QUICK = {smallest(family) for family in FAMILIES}
+NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_models()]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OTHERS])
 def test_a_network_is_described_seen_through_and_drawn(name, tmp_path):
     subject, trace = trace_subject(name)
     for level in ("layer", "block", "stage"):
@@ -66,9 +78,8 @@ def test_the_whole_catalog_is_compared():
     assert all(row.macs for row in found.rows)
 
 
-@pytest.mark.parametrize("family", sorted({describe(name).family for name in list_models()}))
-def test_the_smallest_network_of_each_family_is_measured(family):
-    name = min((n for n in list_models() if describe(n).family == family), key=lambda n: describe(n).macs)
+@pytest.mark.parametrize("name", sorted(name for name in QUICK if describe(name).macs < 3e8))
+def test_small_networks_of_the_families_are_measured(name):
     (row,) = jobs.benchmark([name], seconds=0.05).rows
     assert row.images_per_second > 0
     assert row.macs == describe(name).macs

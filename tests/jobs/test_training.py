@@ -226,45 +226,51 @@ def test_weights_of_the_world_are_fine_tuned(
     assert load_model(result.model).card.edits == {"padding": "same"}
 
 
-def test_two_processes_train_one_run(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "neocog"]
-    command += ["train", "digits", "--epochs", "2", "--set", "batch_size=32", "--out", str(out)]
+TOGETHER = """
+import json, os, sys
+from neocog import jobs
+from neocog.cli import main
+from neocog.jobs import _finish
+measured, results = [], []
+measure, train = _finish.measure, jobs.train
+_finish.measure = lambda *arguments: measured.append(arguments[2].name) or measure(*arguments)
+jobs.train = lambda *arguments, **options: results.append(train(*arguments, **options)) or results[-1]
+code = main(["train", "digits", "--epochs", "2", "--set", "batch_size=32", "--out", sys.argv[1]])
+test = results[0].test
+with open(f"{sys.argv[1]}/rank{os.environ['RANK']}.json", "w") as file:
+    json.dump({"code": code, "measured": measured, "heard": [test.top1, test.to_dict()["confusion"]]}, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that `neocog train` made in two processes, with what each of them measured and heard."""
+    folder = tmp_path_factory.mktemp("together")
+    (folder / "together.py").write_text(TOGETHER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+        [*command, str(folder / "together.py"), str(folder / "run")],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "run"
+
+
+def test_two_processes_train_one_run(together: Path, tmp_path: Path) -> None:
     alone = jobs.train("digits", overrides={**SHORT, "batch_size": 32, "accumulate": 2}, out=tmp_path / "alone")
-    together = load_file(out / "model.safetensors")
+    weights = load_file(together / "model.safetensors")
     for name, tensor in load_file(alone.model).items():
-        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)
-    for ours, theirs in zip(Run.open(out).read_metrics(), Run.open(alone.run).read_metrics(), strict=True):
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(Run.open(together).read_metrics(), Run.open(alone.run).read_metrics(), strict=True):
         for name in ("train_loss", "train_top1", "val_loss", "val_top1"):  # of both processes' images
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3), name
 
 
-MEASURE = """
-import json, os, sys
-from neocog.jobs import _finish, training
-measured, measure = [], _finish.measure
-_finish.measure = lambda *arguments: measured.append(arguments[2].name) or measure(*arguments)
-result = training.train("digits", overrides={"epochs": 1, "threads": 1, "batch_size": 64}, out=sys.argv[1])
-with open(f"{sys.argv[1]}/rank{os.environ['RANK']}.json", "w") as file:
-    json.dump([measured, result.test.top1, result.test.to_dict()["confusion"]], file)
-"""
-
-
-def test_the_main_process_alone_measures_and_all_hear_of_it(tmp_path: Path) -> None:
-    (tmp_path / "measure.py").write_text(MEASURE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    done = subprocess.run(
-        [*command, str(tmp_path / "measure.py"), str(tmp_path / "run")],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
-    assert (first[0], second[0]) == (["digits/validation", "digits/test"], [])
-    assert first[1:] == second[1:]
+def test_the_main_process_alone_measures_and_all_hear_of_it(together: Path) -> None:
+    first, second = (json.loads((together / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert (first["code"], second["code"]) == (0, 0)
+    assert (first["measured"], second["measured"]) == (["digits/validation", "digits/test"], [])
+    assert first["heard"] == second["heard"]
 
 
 def test_processes_ask_each_other_once_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,16 +22,19 @@ RECIPE = Recipe(epochs=2, batch_size=8)
 HERE = Path(__file__).parent
 
 
-def two_processes(out: Path, norm: str, accumulate: int = 1) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What two processes made of each setting; one start of them serves all tests."""
+    out = tmp_path_factory.mktemp("together") / "out.pt"
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"),
-        *(str(HERE / "two_processes.py"), str(out), norm, str(accumulate)),
+        *(str(HERE / "two_processes.py"), str(out), "plain:1", "norm:1", "norm:2"),
     ]
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    saved: dict[str, Any] = torch.load(out, weights_only=True)
+    saved: dict[str, dict[str, Any]] = torch.load(out, weights_only=True)
     return saved
 
 
@@ -41,8 +44,8 @@ def one_process(norm: bool, accumulate: int) -> dict[str, Tensor]:
     return task.state_dict()
 
 
-def test_two_processes_equal_one_at_the_same_global_batch(tmp_path: Path) -> None:
-    saved = two_processes(tmp_path / "out.pt", "plain")
+def test_two_processes_equal_one_at_the_same_global_batch(together: dict[str, dict[str, Any]]) -> None:
+    saved = together["plain:1"]
     assert saved["step"] == 6
     assert saved["mean"] == 0.5
     assert saved["gathered"] == [[0.0, 7.0], [1.0, 7.0]]
@@ -51,8 +54,8 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path: Path) -> Non
         torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-7)
 
 
-def test_an_epochs_means_are_over_the_images_of_all_processes(tmp_path: Path) -> None:
-    rows = two_processes(tmp_path / "out.pt", "plain")["rows"]
+def test_an_epochs_means_are_over_the_images_of_all_processes(together: dict[str, dict[str, Any]]) -> None:
+    rows = together["plain:1"]["rows"]
     task, log, expected = SupervisedTask(make_network()), EpochLog(), []
     for state in fit(task, TensorBatches(accumulate=2), RECIPE):
         log.add(state, waited=0.0)
@@ -62,8 +65,8 @@ def test_an_epochs_means_are_over_the_images_of_all_processes(tmp_path: Path) ->
         assert [row[name] for row in rows] == pytest.approx([row[name] for row in expected], rel=1e-5)
 
 
-def test_what_is_done_once_is_done_by_the_main_process_and_heard_by_all(tmp_path: Path) -> None:
-    assert two_processes(tmp_path / "out.pt", "plain")["answers"] == [[True, True, True], [True, True, False]]
+def test_what_is_done_once_is_done_by_the_main_process_and_heard_by_all(together: dict[str, dict[str, Any]]) -> None:
+    assert together["plain:1"]["answers"] == [[True, True, True], [True, True, False]]
 
 
 def test_one_process_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,24 +88,24 @@ def test_flags_are_raised_from_host_to_host(monkeypatch: pytest.MonkeyPatch) -> 
     assert joined == ["cpu:gloo,cuda:nccl"]
     sent: list[Tensor] = []
     monkeypatch.setattr(dist, "all_reduce", lambda tensor, how: sent.append(tensor))
-    together = object.__new__(Together)
-    together.device = torch.device("cuda:1")
-    assert together.any(True, False) == (True, False)
+    sync = object.__new__(Together)
+    sync.device = torch.device("cuda:1")
+    assert sync.any(True, False) == (True, False)
     assert [tensor.device.type for tensor in sent] == ["cpu"]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_with_batch_norm_they_equal_one_that_accumulates_the_same_micro_batches(
-    tmp_path: Path, accumulate: int
+    together: dict[str, dict[str, Any]], accumulate: int
 ) -> None:
-    saved = two_processes(tmp_path / "out.pt", "norm", accumulate)["weights"]
+    saved = together[f"norm:{accumulate}"]["weights"]
     for name, tensor in one_process(True, 2 * accumulate).items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(saved[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def test_running_statistics_move_towards_the_mean_over_processes(tmp_path: Path) -> None:
-    saved = two_processes(tmp_path / "out.pt", "norm")["weights"]
+def test_running_statistics_move_towards_the_mean_over_processes(together: dict[str, dict[str, Any]]) -> None:
+    saved = together["norm:1"]["weights"]
     task = SupervisedTask(make_network(norm=True))
     norm = task.network.norm
     assert isinstance(norm, nn.BatchNorm2d)

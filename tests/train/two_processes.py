@@ -1,8 +1,15 @@
-"""Run by torchrun in test_distributed: trains the tiny network on every process and saves what the main one has."""
+"""Run by torchrun in test_distributed: trains the tiny network on every process and saves what the main one has.
+
+    two_processes.py OUT NORM:ACCUMULATE ...
+
+One start of the processes serves all settings; for each, a network of its own is trained.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 import torch
 from helpers import TensorBatches, make_network
@@ -15,12 +22,22 @@ from neocog.train.recipe import Recipe
 from neocog.train.supervised import SupervisedTask
 
 
-def main(out: str, norm: str, accumulate: str) -> None:
+def main(out: str, *settings: str) -> None:
     join_processes("cpu")
+    found = {}
+    for setting in settings:
+        norm, accumulate = setting.split(":")
+        found[setting] = train(norm == "norm", int(accumulate))
+    if int(os.environ["RANK"]) == 0:
+        torch.save(found, out)
+    leave_processes()
+
+
+def train(norm: bool, accumulate: int) -> dict[str, Any]:
     recipe = Recipe(epochs=2, batch_size=8)
-    task = SupervisedTask(make_network(norm=norm == "norm", dropout=0.0))
+    task = SupervisedTask(make_network(norm=norm, dropout=0.0))
     sync = Together(task)
-    batches = TensorBatches(accumulate=int(accumulate), rank=sync.rank, world_size=sync.world_size)
+    batches = TensorBatches(accumulate=accumulate, rank=sync.rank, world_size=sync.world_size)
     log, rows = EpochLog(), []
     for state in fit(task, batches, recipe, sync=sync):
         log.add(state, waited=0.0)
@@ -37,7 +54,7 @@ def main(out: str, norm: str, accumulate: str) -> None:
         once(refuse)
     except TrainingError as error:
         errors.append(str(error))
-    found = {
+    return {
         "weights": task.state_dict(),
         "step": state.step,
         "rows": rows,
@@ -46,9 +63,6 @@ def main(out: str, norm: str, accumulate: str) -> None:
         "flags": sync.any(sync.rank == 1, False, sync.rank == 0),
         "answers": sync.gather(torch.tensor([answer == "said once", bool(errors), bool(calls)])).tolist(),
     }
-    if sync.is_main:
-        torch.save(found, out)
-    leave_processes()
 
 
 def refuse() -> None:

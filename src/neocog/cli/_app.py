@@ -22,10 +22,13 @@ from neocog.cli.describe import describe
 from neocog.cli.doctor import doctor
 from neocog.cli.draw import draw
 from neocog.cli.evaluate import evaluate
+from neocog.cli.filter import filter_photo
+from neocog.cli.grow import grow
 from neocog.cli.lr_find import lr_find
 from neocog.cli.models import models
 from neocog.cli.predict import predict
 from neocog.cli.receptive_field import receptive_field
+from neocog.cli.templates import templates
 from neocog.cli.train import train
 
 EXIT_CODES = """\
@@ -53,10 +56,13 @@ for group, panel, name, function in (
     (app, "Look", "receptive-field", receptive_field),
     (app, "Look", "compare", compare),
     (app, "Look", "draw", draw),
+    (app, "Look", "filter", filter_photo),
+    (app, "Look", "templates", templates),
     (app, "Look", "benchmark", benchmark),
     (app, "Train", "demo", demo),
     (app, "Train", "train", train),
     (app, "Train", "lr-find", lr_find),
+    (app, "Train", "grow", grow),
     (app, "Use", "evaluate", evaluate),
     (app, "Use", "predict", predict),
     (app, "Machine", "doctor", doctor),

@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from neocog.jobs.drawing import draw as draw
     from neocog.jobs.evaluation import Evaluation as Evaluation
     from neocog.jobs.evaluation import evaluate as evaluate
+    from neocog.jobs.filtering import Filtered as Filtered
+    from neocog.jobs.filtering import filter_image as filter_image
+    from neocog.jobs.growing import Grown as Grown
+    from neocog.jobs.growing import grow as grow
     from neocog.jobs.listener import Listener as Listener
     from neocog.jobs.prediction import predict as predict
     from neocog.jobs.range_test import RangeTest as RangeTest
     from neocog.jobs.range_test import lr_find as lr_find
     from neocog.jobs.seeing import Seeing as Seeing
     from neocog.jobs.seeing import receptive_field as receptive_field
+    from neocog.jobs.templating import Templates as Templates
+    from neocog.jobs.templating import templates as templates
     from neocog.jobs.training import Interrupted as Interrupted
     from neocog.jobs.training import TrainResult as TrainResult
     from neocog.jobs.training import resume as resume
@@ -43,10 +49,13 @@ _MODULES = {
     "describe": "description", "Description": "description",
     "draw": "drawing", "Drawing": "drawing",
     "evaluate": "evaluation", "Evaluation": "evaluation",
+    "filter_image": "filtering", "Filtered": "filtering",
+    "grow": "growing", "Grown": "growing",
     "Listener": "listener",
     "predict": "prediction",
     "lr_find": "range_test", "RangeTest": "range_test",
     "receptive_field": "seeing", "Seeing": "seeing",
+    "templates": "templating", "Templates": "templating",
     "train": "training", "resume": "training", "Interrupted": "training", "TrainResult": "training",
 }  # fmt: skip
 __all__ = sorted(_MODULES)

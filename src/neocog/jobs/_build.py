@@ -8,6 +8,8 @@ from neocog.data.loading import EvaluationBatches, TrainingBatches, evaluation_b
 from neocog.data.table import Split, Splits
 from neocog.jobs._plan import Plan
 from neocog.models import Classifier, create_model
+from neocog.train.deep_supervision import DeepSupervisionTask
+from neocog.train.self_organising import SelfOrganisingTask
 from neocog.train.supervised import SupervisedTask
 
 
@@ -22,13 +24,26 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
         network = network.to(memory_format=torch.channels_last)
     if recipe.compile:
         network.compile()
-    task = SupervisedTask(
-        network,
-        recipe.loss,
-        class_weights=class_weights(splits) if recipe.loss.balance else None,
-        only_head=recipe.train == "head",
-        freeze_norms=recipe.freeze_norms,
-    )
+    weights = class_weights(splits) if recipe.loss.balance else None
+    task: SupervisedTask
+    if recipe.loss.auxiliary_weight > 0:
+        task = DeepSupervisionTask(
+            network,
+            recipe.loss,
+            epochs=recipe.epochs,
+            class_weights=weights,
+            freeze_norms=recipe.freeze_norms,
+        )
+    elif recipe.organise:
+        task = SelfOrganisingTask(network, recipe.loss, images=recipe.organise, class_weights=weights)
+    else:
+        task = SupervisedTask(
+            network,
+            recipe.loss,
+            class_weights=weights,
+            only_head=recipe.train == "head",
+            freeze_norms=recipe.freeze_norms,
+        )
     return task.to(plan.device)
 
 

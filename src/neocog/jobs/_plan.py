@@ -22,11 +22,12 @@ from neocog.inference.model_file import Card, read_card
 from neocog.jobs._device import choose_device
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
-from neocog.models import create_model
+from neocog.models import create_model, tap
 from neocog.models._family import Family
 from neocog.recipes import Facts, Recipe, build_recipe
 from neocog.train.environment import available_cores
 from neocog.train.precision import computes_in_bf16
+from neocog.train.self_organising import check_self_organising
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PHOTOGRAPH_SIZE = 224
@@ -95,7 +96,7 @@ def plan_training(
         chosen = chosen.model_copy(update={"edits": {"stem": "small", **chosen.edits}})
         listener.notice(f"{chosen.model} gets its stem for small images (--set edits.stem=imagenet keeps the large)")
     chosen = chosen.override(({"weights": weights} if weights else {}) | dict(overrides))
-    chosen = resolve(chosen, facts)
+    chosen = with_auxiliary_heads(resolve(chosen, facts))
     preprocessing = choose_preprocessing(chosen, splits, facts)
     in_memory = splits.small and max(preprocessing.size) <= SMALL_SIDE
     if in_memory:
@@ -171,6 +172,21 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
+def with_auxiliary_heads(recipe: Recipe) -> Recipe:
+    """Return `recipe` with a network that has auxiliary heads exactly if the recipe gives their losses a weight."""
+    weight = recipe.loss.auxiliary_weight
+    if weight == 0:
+        return recipe.model_copy(update={"edits": {k: v for k, v in recipe.edits.items() if k != "auxiliary"}})
+    if not hasattr(Family.of(recipe.model).config, "auxiliary"):
+        raise UsageError(
+            f"{recipe.model} has no auxiliary heads, whose losses loss.auxiliary_weight={weight:g} is for; "
+            "googlenet, inception_v3 and dsn are among the networks that have them"
+        )
+    if recipe.train == "head":
+        raise UsageError(f"loss.auxiliary_weight={weight:g} trains hidden layers, which train=head freezes; choose one")
+    return recipe.model_copy(update={"edits": {**recipe.edits, "auxiliary": True}})
+
+
 def check_counts(recipe: Recipe, images: int, micro_batches: int) -> None:
     """Refuse what would fail after the run's directory was made, and leave that behind."""
     if images < micro_batches:
@@ -241,11 +257,21 @@ def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) ->
     """Raise what building or feeding the network would, before a run is begun; it costs no memory."""
     with torch.device("meta"):
         network = create_model(recipe.model, num_classes=classes, in_chans=preprocessing.channels, **recipe.edits)
-        network.check_input(torch.empty(1, preprocessing.channels, *preprocessing.size))
+        image = torch.empty(1, preprocessing.channels, *preprocessing.size)
+        network.check_input(image)
+        if recipe.organise:
+            check_self_organising(network)
+        if heads := network.auxiliary_heads:
+            with tap(network.eval(), list(heads)) as seen:
+                network(image)
+            for stage, head in heads.items():
+                head(seen[stage])
 
 
 def say_choices(recipe: Recipe, facts: Facts, listener: Listener) -> None:
     """Tell the person about choices with consequences."""
+    if recipe.compile and recipe.loss.auxiliary_weight > 0:
+        listener.notice("compile=true has no effect with auxiliary losses, for which hidden layers are read")
     if not facts.small and recipe.weights is None:
         listener.notice(f"training {recipe.model} from scratch, which needs many images: {why_from_scratch(recipe)}")
     if facts.imbalance >= 3 and not recipe.loss.balance:

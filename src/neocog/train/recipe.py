@@ -28,17 +28,25 @@ class Loss(Setting):
     """What is minimised.
 
     Attributes:
-        name: cross entropy over classes, or binary cross entropy with one decision a class.
+        name: cross entropy over classes, binary cross entropy with one decision a class, or for the same decisions the
+            squared hinge loss of an L2-SVM (Tang 2013, arXiv:1306.0239).
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
         balance: weigh each class by the inverse of its frequency, to a mean weight of 1.
         rubbish: penalty of a constant "rubbish" class that only the partition function knows (LeCun et al.
             1998, equation 9); None leaves it out. For cross entropy without smoothing.
+        auxiliary_weight: of the loss of each auxiliary head, which is added to the network's own; the network is built
+            with them exactly if it is above 0. 0.3 in GoogLeNet (Szegedy et al. 2014, section 5).
+        auxiliary_threshold: where a head's loss is below this γ it is left alone (Lee et al. 2014, equation 3).
+        auxiliary_decay: let `auxiliary_weight` fall linearly, epoch by epoch, to 0 after the last (Lee et al. 2014).
     """
 
-    name: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    name: Literal["cross_entropy", "binary_cross_entropy", "squared_hinge"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: bool = False
     rubbish: float | None = None
+    auxiliary_weight: float = Field(0.0, ge=0)
+    auxiliary_threshold: float = Field(0.0, ge=0)
+    auxiliary_decay: bool = False
 
 
 class Optimizer(Setting):
@@ -106,6 +114,8 @@ class Recipe(Setting):
         model: default network; edits are fields of its config.
         weights: None for a fresh network, "default" for the catalog's first, a tag of the catalog, or a path.
         train: which parameters move: all, or only the head ("linear probe").
+        organise: images shown, before the first step, to a network that organises itself without labels
+            (Neocognitron); the steps then train its head alone. 0 for any other training.
         freeze_norms: keep batch norm's statistics as the weights brought them and normalise by those. For
             fine-tuning on small batches, and for weights whose statistics were folded into other layers.
         image_size: side of the square that the network sees; None takes the weights' or the network's own.
@@ -128,6 +138,7 @@ class Recipe(Setting):
     edits: dict[str, Any] = {}
     weights: str | None = None
     train: Literal["all", "head"] = "all"
+    organise: int = Field(0, ge=0)
     freeze_norms: bool = False
     image_size: int | None = Field(None, ge=1)
     epochs: int = Field(30, ge=1)

@@ -1,0 +1,66 @@
+"""`grow`: a deeper network that begins with the layers of a trained one, as VGG's were trained in stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from neocog.inference.model_file import Card, load_model, save_model
+from neocog.models import create_model
+from neocog.models import grow as grow_network
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A network that was grown.
+
+    Attributes:
+        model: the model file, to train from.
+        layers: names of the layers that began as the trained network's.
+    """
+
+    model: Path
+    layers: tuple[str, ...]
+
+
+def grow(model: str | Path, name: str, *, out: str | Path | None = None, seed: int = 0) -> Grown:
+    """Begin the network `name` with layers of the trained one in a model file, and write it as a model file itself.
+
+    It has the same classes and preprocessing, and no measured accuracy. `train(data, model=name, weights=grown.model)`
+    is then the next stage of a training in stages.
+
+    Args:
+        model: the file of the smaller network.
+        name: the catalog's name of the deeper one.
+        out: file to write; by default `<name>-grown.safetensors` beside `model`.
+        seed: of the layers that are not copied, which begin as those of any new network.
+
+    Raises:
+        UnknownNameError: no such network.
+        UsageError: the one does not grow into the other.
+        WeightsError: `model` is no model file.
+        StorageError: the place cannot be written.
+    """
+    loaded = load_model(model)
+    card = loaded.card
+    torch.manual_seed(seed)
+    network = create_model(name, num_classes=card.num_classes, in_chans=card.in_chans, **card.edits)
+    layers = grow_network(loaded.network, network)
+    path = Path(out) if out is not None else Path(model).with_name(f"{name}-grown.safetensors")
+    save_model(
+        path,
+        network,
+        Card(
+            model=name,
+            edits=card.edits,
+            num_classes=card.num_classes,
+            in_chans=card.in_chans,
+            classes=card.classes,
+            multi_label=card.multi_label,
+            preprocessing=card.preprocessing,
+            data=card.data,
+        ),
+    )
+    return Grown(path, layers)

@@ -1,0 +1,89 @@
+"""Deep supervision: losses of auxiliary heads on hidden layers, added to the network's own while it trains."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neocog.data.loading import Batch, Batches
+from neocog.errors import UsageError
+from neocog.models._classifier import Classifier
+from neocog.models._tap import tap
+from neocog.train.recipe import Loss
+from neocog.train.supervised import SupervisedTask, classification_loss
+from neocog.train.task import TaskLoss
+
+
+class DeepSupervisionTask(SupervisedTask):
+    """Trains a `Classifier` by its own loss and those of its auxiliary heads.
+
+    The total is L + w Σ max(0, L_m - γ) over the heads m, with weight w and threshold γ of `loss`. With γ = 0 and
+    w = 0.3 it is GoogLeNet's (Szegedy et al. 2014, "Going deeper with convolutions", section 5). With γ above 0 a
+    head that does well enough is left alone, and with `auxiliary_decay` w falls to 0 towards the last epoch (Lee et al.
+    2014, "Deeply-supervised nets", equation 3 and below). Deviation: that equation has the norms of the heads' weights
+    within the threshold too; here weight decay sees to them, as in the authors' code.
+
+    What heads classify is read where the network computes it, so that its `forward` stays what it is. A compiled
+    network therefore runs uncompiled in this task.
+
+    Args:
+        network: a classifier that was built with auxiliary heads.
+        loss: what is minimised, here and at each head, and the heads' weight.
+        epochs: of the whole run, by which the weight decays.
+        class_weights: `(K,)` weights of the classes, or None for equal ones.
+        freeze_norms: keep batch norms in evaluation mode, those of the heads too.
+
+    Raises:
+        UsageError: a network without auxiliary heads.
+    """
+
+    step: Tensor
+    steps_per_epoch: Tensor
+
+    def __init__(
+        self,
+        network: Classifier,
+        loss: Loss,
+        *,
+        epochs: int = 1,
+        class_weights: Tensor | None = None,
+        freeze_norms: bool = False,
+    ) -> None:
+        super().__init__(network, loss, class_weights=class_weights, freeze_norms=freeze_norms)
+        if not network.auxiliary_heads:
+            raise UsageError(f"{network.name or type(network).__name__} has no auxiliary heads to train")
+        self.epochs = epochs
+        # Both are part of a checkpoint: a resumed run goes on with the weight that it had.
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps_per_epoch", torch.ones((), dtype=torch.int64))
+
+    def prepare(self, batches: Batches) -> None:
+        """Note how long an epoch is, by which the heads' weight decays."""
+        super().prepare(batches)
+        self.steps_per_epoch.fill_(batches.steps_per_epoch)
+
+    def after_step(self) -> None:
+        """Count the step."""
+        super().after_step()
+        self.step += 1
+
+    @property
+    def auxiliary_weight(self) -> Tensor | float:
+        """The weight of each head's loss in the next step."""
+        if not self.loss.auxiliary_decay:
+            return self.loss.auxiliary_weight
+        epoch = self.step // self.steps_per_epoch
+        return self.loss.auxiliary_weight * (1 - epoch / self.epochs)
+
+    def forward(self, batch: Batch) -> TaskLoss:
+        """Return the total loss of `batch`; its parts are the network's own, each head's by stage, and the total."""
+        heads = self.network.auxiliary_heads
+        with tap(self.network, list(heads)) as seen:
+            own = super().forward(batch)
+        total, parts = own.total, own.parts
+        for name, head in heads.items():
+            logits = head(seen[name]).float()
+            loss = classification_loss(logits, batch.targets, self.loss, self.class_weights)
+            total = total + self.auxiliary_weight * (loss - self.loss.auxiliary_threshold).relu()
+            parts[f"{name}_loss"] = loss.detach()
+        return TaskLoss(total, parts | {"total_loss": total.detach()})
