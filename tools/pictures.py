@@ -72,7 +72,14 @@ def compared() -> Path:
     return out
 
 
-OTHERS = {"field": field, "growth": growth, "compare": compared}
+def filters() -> Path:
+    """Draw what classical filters make of the painted scene."""
+    out = PICTURES / "filters.png"
+    jobs.filter_image(scene(), out=out)
+    return out
+
+
+OTHERS = {"field": field, "growth": growth, "compare": compared, "filters": filters}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from neocog import errors
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md"])
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,6 +43,16 @@ def test_links_lead_somewhere(page: Path):
 def test_python_on_the_pages_is_python(page: Path):
     for program in blocks(page, "python"):
         compile(program, page.name, "exec")
+
+
+def test_the_pages_of_families_are_what_the_catalog_and_the_docstrings_say():
+    spec = spec_from_file_location("family_pages", ROOT / "tools" / "family_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    family_pages = module_from_spec(spec)
+    sys.modules[spec.name] = family_pages  # where dataclasses look for it
+    spec.loader.exec_module(family_pages)
+    assert family_pages.faults() == [], "run python tools/family_pages.py"
 
 
 def test_the_page_of_exit_codes_has_those_of_the_errors():
