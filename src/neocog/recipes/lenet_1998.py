@@ -4,7 +4,11 @@
 
 The paper's result (section III.B): 0.95 % test error on MNIST after 20 passes without distortions, 0.8 % with
 distorted images. Measured here: 1.12 % (98.88 % of the 10,000 test images right, one seed) after 20 epochs of the
-54,000 images left for training, in 9 min 49 s on one core of a 2.5 GHz Xeon.
+54,000 images left for training, in 9 min 49 s on one core of a 2.5 GHz Xeon. Trained on all 60,000, as the paper did,
+by SGD and with averaged weights, it reached 1.03 %:
+
+    neocog train mnist --recipe lenet_1998 --set validation=0 --set average.decay=0.999 --set batch_size=16 \\
+        --set optimizer.name=sgd --set optimizer.lr=0.001 --set clip_norm=100
 
 Its loss is the discriminative criterion of equation 9, its rate falls in the steps of section III.B, its images are
 padded to 32 x 32. They are normalised to mean 0 and variance 1, which is what the paper's levels of -0.1 for paper and

@@ -7,8 +7,8 @@ translation, scaling, squeezing and horizontal shearing; test error falls from 0
 passes distorts every image by its own draw. The paper does not print its amounts: those below keep a digit legible.
 What is shipped is a moving average of the weights; all else is `lenet_1998`.
 
-Measured here: 0.79 % test error (99.21 % of the 10,000 test images right, one seed) after 20 epochs of the 54,000 images
-left for training, in 43 min 47 s on one core of a 2.5 GHz Xeon that had other work to do.
+Measured here: 0.79 % test error (99.21 % of the 10,000 test images right, one seed) after 20 epochs of the 54,000
+images left for training, in 43 min 47 s on one core of a 2.5 GHz Xeon that had other work to do.
 """
 
 from __future__ import annotations
