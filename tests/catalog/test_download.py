@@ -252,6 +252,19 @@ def test_who_comes_second_finds_the_file_there(host: Host, tmp_path: Path) -> No
     assert len(host.requests) == asked
 
 
+def test_who_comes_while_another_fetches_waits_for_its_file(host: Host, tmp_path: Path) -> None:
+    host.files[NAME], host.delay = CONTENT, 0.1
+    target = tmp_path / "weights" / NAME
+    threads = [threading.Thread(target=download, args=(f"{host.address}/{NAME}", target)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert target.read_bytes() == CONTENT
+    assert len(host.requests) == 1
+    assert [each.name for each in target.parent.iterdir()] == [NAME]
+
+
 def test_torchvisions_file_becomes_a_network(host: Host, tmp_path: Path) -> None:
     """The whole way, with a file as torchvision writes it, of fewer units."""
     import torch

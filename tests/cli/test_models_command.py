@@ -59,6 +59,12 @@ def test_families_have_a_line_each_the_oldest_first(command: Command) -> None:
     assert (blank, last.split()[0]) == ("", str(len(entries)))
 
 
+def test_families_are_in_no_other_order(command: Command) -> None:
+    done = command("models", "--families", "--sort", "macs")
+    assert (done.code, done.out) == (2, "")
+    assert "--sort macs" in done.err
+
+
 def test_a_familys_line_spans_its_networks(command: Command) -> None:
     line = command("models", "mobilenetv2", "--families").out.splitlines()[1]
     assert line.split()[:5] == ["mobilenetv2", "2018", "8", "1.68M-6.11M", "59.3M-669M"]

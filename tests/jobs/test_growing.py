@@ -75,6 +75,8 @@ def test_training_goes_on_from_a_grown_file(trained: Path, tmp_path: Path) -> No
 def test_what_cannot_be_grown_is_said_and_nothing_is_written(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="do not grow into"):
         jobs.grow(trained, "vgg11_cifar")
+    with pytest.raises(UsageError, match="vgg11_cifar does not grow into a resnet18, which is of another family"):
+        jobs.grow(trained, "resnet18")
     (tmp_path / "bad.safetensors").write_bytes(b"no model")
     with pytest.raises(WeightsError):
         jobs.grow(tmp_path / "bad.safetensors", "vgg13_cifar")

@@ -123,6 +123,19 @@ def test_small_images_of_differing_sizes_are_not_enlarged_without_weights(
     assert plan(tmp_path, model="resnet18")[1].recipe.edits == {"stem": "small"}
 
 
+def test_a_stem_of_another_kind_is_not_taken_for_one_that_can_be_small(tmp_path: Path) -> None:
+    assert not _plan.model_has_small_stem("inception_resnet_v2")
+    with pytest.raises(UsageError, match="32x32 is smaller than InceptionResNet's least size of 75x75"):
+        plan(save_photographs(tmp_path, 32, 33), model="inception_resnet_v2")
+
+
+def test_auxiliary_heads_that_nothing_trains_are_left_out_and_it_is_said(squares: Path) -> None:
+    heard = Heard()
+    made = plan(squares, Recipe(model="googlenet"), heard, edits={"auxiliary": True})[1]
+    assert "auxiliary" not in made.recipe.edits
+    assert any("loss.auxiliary_weight=0.3" in notice for notice in heard.notices)
+
+
 @pytest.mark.parametrize(
     ("at_hand", "recipe", "said"),
     [
@@ -197,6 +210,10 @@ def test_several_labels_go_from_a_list_to_a_report(tmp_path: Path) -> None:
         Image.new("RGB", (16, 16), colour).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,{'|'.join(names)}")
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    chosen = {
+        name: plan(tmp_path, **{"loss.name": name})[1].recipe.loss.name for name in ("cross_entropy", "squared_hinge")
+    }
+    assert chosen == {"cross_entropy": "binary_cross_entropy", "squared_hinge": "squared_hinge"}
     result = jobs.train(tmp_path, model="resnet20", overrides=TINY, out=tmp_path / "run")
     assert "mean average precision" in result.report.read_text()
     report = jobs.evaluate(result.model, tmp_path, split="all").report

@@ -175,6 +175,8 @@ def test_a_filter_is_counted_and_seen_as_the_convolution_it_is() -> None:
         (lambda: GaborBank(4, 0), "are positive, not 0"),
         (lambda: FrozenFilter(torch.zeros(4, 4)), r"odd sides, not \(1, 4, 4\)"),
         (lambda: FrozenFilter(torch.zeros(3)), r"not \(3,\)"),
+        (lambda: Gaussian(2, padding="reflect")(torch.zeros(1, 1, 9, 8)), "side of 8 pixels cannot be continued by 8"),
+        (lambda: Gaussian(2, padding="circular")(torch.zeros(1, 1, 7, 8)), "side of 7 pixels cannot be continued by 8"),
     ],
 )
 def test_what_is_no_filter_is_refused(make, message: str) -> None:

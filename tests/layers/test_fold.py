@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.fold import fold_batch_norm, identity_batch_norm, is_identity_norm, unfold_batch_norms
+from neocog.layers.norm import BatchNormReLU6
 
 
 def identity_norm(channels: int) -> nn.BatchNorm2d:
@@ -140,6 +141,8 @@ def test_what_cannot_be_folded_is_refused() -> None:
         fold_batch_norm(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, track_running_stats=False))
     with pytest.raises(UsageError, match="of 4 channels cannot follow a layer of 3"):
         fold_batch_norm(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(4))
+    with pytest.raises(UsageError, match="activates what it returns"):
+        fold_batch_norm(nn.Conv2d(2, 3, 1), BatchNormReLU6(3))
     for norm in (nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, track_running_stats=False)):
         with pytest.raises(UsageError, match="where it has running statistics, weight and bias"):
             identity_batch_norm(norm)

@@ -11,7 +11,7 @@ from neocog.analysis.cost import count_cost
 from neocog.analysis.receptive_field import receptive_fields
 from neocog.analysis.trace import trace_forward
 from neocog.errors import UsageError
-from neocog.layers.norm import LocalResponseNorm, ScaledStdConv2d, WSConv2d, normalise
+from neocog.layers.norm import BatchNormReLU6, LocalResponseNorm, ScaledStdConv2d, WSConv2d, normalise
 
 X = torch.randn(3, 6, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1
 
@@ -164,3 +164,37 @@ def test_scaled_filters_keep_the_variance_of_rectified_noise() -> None:
     y = layer(F.relu(x))
     assert y.var().item() == pytest.approx(1, rel=0.05)
     assert y.mean().item() == pytest.approx(0, abs=0.05)
+
+
+def test_an_activated_norm_is_a_norm_and_relu6_forwards_and_backwards() -> None:
+    torch.manual_seed(0)
+    ours, theirs = BatchNormReLU6(5).double(), nn.Sequential(nn.BatchNorm2d(5), nn.ReLU6()).double()
+    nn.init.uniform_(ours.weight, 1, 6)
+    theirs[0].load_state_dict(ours.state_dict())
+    for training in (True, False):
+        results = []
+        for module in (ours.train(training), theirs.train(training)):
+            x = torch.randn(
+                4, 5, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+            ).requires_grad_()
+            y = module(x)
+            norm = module if module is ours else theirs[0]
+            results.append((y, *torch.autograd.grad((y * y).sum(), [x, norm.weight, norm.bias])))
+        assert results[0][0].detach().max() == 6
+        for got, expected in zip(*results, strict=True):
+            torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(ours.running_var, theirs[0].running_var)
+
+
+def test_an_activated_norm_keeps_its_input_and_its_result_alone() -> None:
+    kept: set[int] = set()
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.numel() == 2 * 5 * 9:
+            kept.add(tensor.data_ptr())
+        return tensor
+
+    x = torch.randn(2, 5, 3, 3, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        y = BatchNormReLU6(5)(x)
+    assert kept == {x.data_ptr(), y.data_ptr()}

@@ -38,6 +38,8 @@ def test_a_sum_pool_is_the_windows_sum() -> None:
         torch.testing.assert_close(ours, F.conv2d(x, ones, None, stride or kernel, padding, groups=4))
     with pytest.raises(UsageError, match="padding 2 is more than half of the kernel 3"):
         SumPool2d(3, padding=2)
+    with pytest.raises(UsageError, match="padding is -1"):
+        SumPool2d(3, padding=-1)
 
 
 def test_alexnets_overlapping_pools_have_the_lectures_sizes() -> None:

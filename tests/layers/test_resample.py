@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neocog.errors import UsageError
+from neocog.errors import UnknownNameError, UsageError
 from neocog.layers.resample import (
     ResizeConv2d,
     bilinear_transposed_conv,
@@ -156,6 +156,10 @@ def test_resizing_first_paints_no_checkerboard() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UsageError, match="size is 0"):
         interpolation_matrix(0, 4, "bilinear")
+    with pytest.raises(UnknownNameError, match="unknown interpolation 'cubic'"):
+        interpolation_matrix(2, 4, "cubic")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="padding is -1, must be at least 0"):
+        transposed_output_size(3, 3, 2, -1)
     with pytest.raises(UsageError, match="kernel_size is 4, must be odd"):
         ResizeConv2d(2, 3, 4)
     with pytest.raises(UsageError, match="factor is 0"):

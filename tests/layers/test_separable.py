@@ -95,6 +95,7 @@ def test_branches_that_cannot_be_merged_are_refused() -> None:
         [nn.Conv2d(4, 6, 3), nn.Conv2d(4, 6, 3)],
         [nn.Conv2d(4, 6, 1), nn.Conv2d(4, 6, 1, bias=False)],
         [nn.Conv2d(4, 6, 1, stride=2), nn.Conv2d(4, 6, 1, stride=2)],
+        [],
     ):
         with pytest.raises(UsageError, match="branches"):
             GroupedPointwiseConv2d.of_branches(branches)
@@ -108,8 +109,9 @@ def test_branches_that_cannot_be_merged_are_refused() -> None:
         lambda: GroupedPointwiseConv2d(6, 4, 4),
         lambda: DepthwiseSeparableConv2d(4, 6, 0),
         lambda: SpatiallySeparableConv2d(4, 6, stride=0),
+        lambda: DepthwiseSeparableConv2d(4, 6, padding=-1),
     ],
 )
 def test_numbers_that_do_not_go_are_refused(make) -> None:
-    with pytest.raises(UsageError, match=r"channels|(kernel_size|stride) is 0"):
+    with pytest.raises(UsageError, match=r"channels|(kernel_size|stride) is 0|padding is -1"):
         make()

@@ -38,3 +38,10 @@ def test_another_networks_names_are_refused() -> None:
 def test_an_unknown_library_is_answered_with_the_near_one() -> None:
     with pytest.raises(UnknownNameError, match="torchvision"):
         convert_state_dict({}, "mobilenetv2_100", "torch_vision")  # type: ignore[arg-type]
+
+
+def test_auxiliary_heads_are_converted_where_they_are_asked_for() -> None:
+    state = create_model("googlenet", auxiliary=True).state_dict()
+    with pytest.raises(WeightsError, match=r"aux1\.conv.* are of auxiliary heads, .* with auxiliary=True"):
+        convert_state_dict(state, "googlenet", "torchvision")
+    assert convert_state_dict(state, "googlenet", "torchvision", auxiliary=True).keys() == state.keys()

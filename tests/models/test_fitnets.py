@@ -170,11 +170,21 @@ def test_dropout_leaves_out_of_the_image_and_of_later_inputs_what_the_teacher_lo
         ({"fc_pieces": 0}, "at least 1"),
         ({"paddings": (1, -1, 1)}, "numbers of zeros"),
         ({"dropouts": (0.0, 1.0)}, "below 1"),
+        ({"kernels": (3, 3, 40)}, "445x445 or more, not 32x32"),
     ],
 )
 def test_what_no_network_can_have_is_refused(edits, says):
     with pytest.raises(UsageError, match=says):
         build("fitnet1", **edits)
+
+
+def test_the_least_size_follows_from_the_kernels_and_the_pools():
+    network = build("fitnet1", kernels=(5, 3, 3), pools=(3, 1)).eval()
+    least = network.config.least_size
+    assert network.min_size == (least, least) == (8, 8)
+    assert network(torch.zeros(1, 3, least, least)).shape == (1, 10)
+    with pytest.raises(RuntimeError):
+        network.forward_features(torch.zeros(1, 3, least - 1, least - 1))
 
 
 def test_the_teacher_refuses_other_sizes_with_both():

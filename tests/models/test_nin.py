@@ -130,6 +130,7 @@ def test_the_network_learns_digits_without_error():
         ({"kernels": ()}, "0 kernels need as many widths"),
         ({"kernels": (5, 4)}, "2 kernels need as many widths"),
         ({"kernels": (4, 5, 3)}, "odd"),
+        ({"kernels": (5, 4, 3)}, "odd"),
         ({"kernels": (5, 5, 0)}, "at least 1"),
         ({"widths": ((8, 8, 8), (8, 8, 8), (8, 0))}, "at least 1"),
         ({"widths": ((8, 8), (8, 8, 8), (8, 8))}, "three numbers"),

@@ -220,6 +220,7 @@ def test_dropout_is_before_the_head_and_in_training_alone():
         ({"reduction": 0}, "not 0"),
         ({"dropout": 1.0}, "1.0"),
         ({"form": "modified", "group_width": 7}, "1 x 7"),
+        ({"form": "modified", "cardinality": 4, "group_width": 3}, "half of 4 x 3 .* 4 groups"),
         ({"depths": ()}, "at least 1"),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -209,6 +211,23 @@ def test_damaged_files_are_one_clear_line(file: Path, tmp_path: Path, suffix: st
             create_model(NAME, weights=path)
         assert str(path) in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_bytes_that_were_changed_on_the_way_are_one_clear_line(tmp_path: Path, zipped: bool) -> None:
+    path, random = tmp_path / "net.pth", Random(0)
+    torch.save({"a": torch.ones(4, 4), "b": torch.ones(3)}, path, _use_new_zipfile_serialization=zipped)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(150):
+        content = bytearray(whole)
+        content[random.randrange(min(len(whole), 700))] = random.randrange(256)
+        path.write_bytes(content)
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                read_state(path)
+            except WeightsError:
+                refused += 1
+    assert refused > 20
 
 
 def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:

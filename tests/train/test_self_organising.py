@@ -53,6 +53,18 @@ def test_the_network_organises_itself_by_the_first_images_of_the_first_epoch_in_
         assert torch.equal(tensor, synapses(alike)[name]), name
 
 
+def test_one_process_of_two_shows_as_many_images_as_a_lone_one() -> None:
+    class Half(Digits):
+        def steps(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+            for _, own in super().steps(epoch, start):
+                yield [own]
+
+    network, alike, batches = neocognitron(), neocognitron(), Half()
+    alike.self_organise(batches.images.view(3, 2, 4, 1, 16, 16)[:, 1].flatten(0, 1)[:10])
+    SelfOrganisingTask(network, images=10).prepare(batches)
+    assert torch.equal(network.get_parameter("us3.weight"), alike.get_parameter("us3.weight"))
+
+
 def test_steps_leave_what_organised_itself_as_it_is_and_train_the_head() -> None:
     network, batches = neocognitron(), Digits()
     task = SelfOrganisingTask(network, Loss(), images=24)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.error import HTTPError
@@ -57,7 +57,7 @@ def url_refusal(url: str, timeout: float = SECONDS) -> str | None:
 def download(url: str, target: Path) -> None:
     """Fetch `url` into the file `target`, which afterwards is there whole, or not at all.
 
-    What an interrupted download left is continued. Where two processes want the same file, the second waits.
+    What an interrupted download left is continued. Where two processes or threads want the same file, the second waits.
 
     Raises:
         StorageError: the place cannot be written, or is full.
@@ -66,21 +66,45 @@ def download(url: str, target: Path) -> None:
     part = target.with_name(target.name + ".part")
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("ab")
-    with file:
-        if fcntl is not None:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        if target.exists():  # another process was quicker
+    with _one_at_a_time(part):
+        if target.exists():  # another was quicker
+            with suppress(OSError):
+                part.unlink()
             return
-        _continue(url, file)
-    digits = digits_in_name(target.name)
-    with part.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if not found.startswith(digits):
-        part.unlink()
-        raise OSError(f"what came has the SHA-256 {found[: len(digits)]}..., not {digits}...")
-    with storing(target):
-        os.replace(part, target)
+        with storing(target):
+            file = part.open("ab")
+        with file:
+            _continue(url, file)
+        digits = digits_in_name(target.name)
+        with part.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if not found.startswith(digits):
+            part.unlink()
+            raise OSError(f"what came has the SHA-256 {found[: len(digits)]}..., not {digits}...")
+        with storing(target):
+            os.replace(part, target)
+
+
+@contextmanager
+def _one_at_a_time(part: Path) -> Iterator[None]:
+    """Wait until nobody else is at work on the file `part`, and keep others from it until it has its name."""
+    if fcntl is None:
+        yield
+        return
+    while True:
+        with storing(part):
+            file = part.open("ab")
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(part, file):  # and not what another has given its name by now, or thrown away
+                yield
+                return
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _continue(url: str, file: IO[bytes]) -> None:
@@ -106,6 +130,8 @@ def _continue(url: str, file: IO[bytes]) -> None:
                 with storing(file.name):
                     file.write(chunk)
                 progress.update(len(chunk))
+        with storing(file.name):
+            file.flush()
     if total is not None and file.tell() != total:
         raise ConnectionError(f"it broke off after {file.tell()} of {total} bytes")
 

@@ -8,6 +8,7 @@ import typer
 
 from neocog.cli._options import Json, complete_model
 from neocog.cli._output import Column, counted, print_json, print_table, say
+from neocog.errors import UsageError
 
 if TYPE_CHECKING:
     from neocog.catalog import Entry
@@ -66,6 +67,8 @@ def models(
         check_pattern(pattern)
     entries = [describe(name) for name in list_models(patterns or "*", weights=weights, sort=sort)]
     if families:
+        if sort != "name":
+            raise UsageError(f"--families lists the oldest first; leave out --sort {sort}, or --families")
         grouped: dict[str, list[Entry]] = {}
         for entry in sorted(entries, key=lambda entry: (entry.year, entry.family)):
             grouped.setdefault(entry.family, []).append(entry)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -96,6 +96,8 @@ def plan_training(
         chosen = chosen.model_copy(update={"edits": {"stem": "small", **chosen.edits}})
         listener.notice(f"{chosen.model} gets its stem for small images (--set edits.stem=imagenet keeps the large)")
     chosen = chosen.override(({"weights": weights} if weights else {}) | dict(overrides))
+    if chosen.edits.get("auxiliary") and not chosen.loss.auxiliary_weight:
+        listener.notice("auxiliary heads are left out, since no loss trains them; --set loss.auxiliary_weight=0.3 does")
     chosen = with_auxiliary_heads(resolve(chosen, facts))
     preprocessing = choose_preprocessing(chosen, splits, facts)
     in_memory = splits.small and max(preprocessing.size) <= SMALL_SIDE
@@ -124,7 +126,8 @@ def resolve_name(recipe: str | Recipe, facts: Facts) -> Recipe:
 
 def model_has_small_stem(name: str) -> bool:
     """Return whether `name` is a network for photographs whose config offers a stem for small images."""
-    return min(describe(name).input[1:]) >= PHOTOGRAPH_SIZE and hasattr(Family.of(name).config, "stem")
+    stems = get_args(get_type_hints(type(Family.of(name).config)).get("stem"))
+    return min(describe(name).input[1:]) >= PHOTOGRAPH_SIZE and "small" in stems
 
 
 def gather_facts(images: Split, model: str | None, device: str) -> Facts:
@@ -165,7 +168,7 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
         changes["workers"] = max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
     if recipe.batch_size > facts.images:
         changes["batch_size"] = facts.images // micro_batches * micro_batches
-    if facts.multi_label and recipe.loss.name != "binary_cross_entropy":
+    if facts.multi_label and recipe.loss.name == "cross_entropy":
         changes["loss"] = recipe.loss.model_copy(
             update={"name": "binary_cross_entropy", "rubbish": None, "label_smoothing": 0.0}
         )

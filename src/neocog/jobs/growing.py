@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from neocog.catalog import describe
+from neocog.errors import UsageError
 from neocog.inference.model_file import Card, load_model, save_model
 from neocog.models import create_model
 from neocog.models import grow as grow_network
@@ -45,6 +47,8 @@ def grow(model: str | Path, name: str, *, out: str | Path | None = None, seed: i
     """
     loaded = load_model(model)
     card = loaded.card
+    if describe(name).family != describe(card.model).family:  # before its edits, which another has not, are taken
+        raise UsageError(f"a {card.model} does not grow into a {name}, which is of another family")
     torch.manual_seed(seed)
     network = create_model(name, num_classes=card.num_classes, in_chans=card.in_chans, **card.edits)
     layers = grow_network(loaded.network, network)

@@ -54,8 +54,7 @@ def conv_output_size(
         UsageError: the kernel does not fit, with the numbers.
     """
     require_positive(size=size, kernel=kernel, stride=stride, dilation=dilation)
-    if padding < 0:
-        raise UsageError(f"padding is {padding}, must be at least 0")
+    require_not_negative(padding=padding)
     spanned = dilated_size(kernel, dilation)
     room = size + 2 * padding - spanned
     what = f"a kernel of {kernel}" + (f", which dilation {dilation} spreads over {spanned}," if dilation > 1 else "")
@@ -140,6 +139,17 @@ def require_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise UsageError(f"{name} is {number}, must be at least 1")
+
+
+def require_not_negative(**numbers: int) -> None:
+    """Refuse numbers below 0, by their names.
+
+    Raises:
+        UsageError: which one is, and what it is.
+    """
+    for name, number in numbers.items():
+        if number < 0:
+            raise UsageError(f"{name} is {number}, must be at least 0")
 
 
 def require_groups(in_channels: int, out_channels: int, groups: int) -> None:

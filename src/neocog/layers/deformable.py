@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
-from neocog.layers.conv import require_groups, require_positive
+from neocog.layers.conv import require_groups, require_not_negative, require_positive
 
 
 class DeformableConv2d(nn.Module):
@@ -66,6 +66,7 @@ class DeformableConv2d(nn.Module):
     ) -> None:
         require_groups(in_channels, out_channels, groups)
         require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        require_not_negative(padding=padding or 0)
         if offset_groups < 1 or in_channels % offset_groups:
             raise UsageError(f"{offset_groups} offset_groups do not divide in_channels {in_channels}")
         super().__init__()

@@ -48,8 +48,13 @@ class FrozenFilter(nn.Module):
         self.register_buffer("kernels", kernels.unsqueeze(1).float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the answers to `x`."""
+        """Return the answers to `x`; `UsageError` where it is too small to be reflected or wrapped so far."""
         count, height, width = len(self.kernels), *self.kernels.shape[2:]
+        for size, reach in zip(x.shape[2:], (height // 2, width // 2), strict=True):
+            if self.padding in ("reflect", "circular") and size < reach + (self.padding == "reflect"):
+                raise UsageError(
+                    f"a side of {size} pixels cannot be continued by {reach} with padding {self.padding!r}"
+                )
         border = (width // 2, width // 2, height // 2, height // 2)
         mode = "constant" if self.padding == "zeros" else self.padding
         channels = F.pad(x.flatten(0, 1).unsqueeze(1), border, mode)  # each an image of its own

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
+from neocog.layers.norm import BatchNormReLU6
 
 Linear = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear
 """Layers that a batch norm can be folded into."""
@@ -33,8 +34,11 @@ def fold_batch_norm(layer: LayerT, norm: BatchNorm) -> LayerT:
         A layer of the same kind, with a bias, in evaluation or training mode as `layer` was.
 
     Raises:
-        UsageError: a norm that always uses the batch's own statistics, or of another number of channels.
+        UsageError: a norm that always uses the batch's own statistics, that activates what it returns, or of another
+            number of channels.
     """
+    if isinstance(norm, BatchNormReLU6):
+        raise UsageError("a norm that activates what it returns cannot be folded away: no linear layer does that")
     if norm.running_mean is None or norm.running_var is None:
         raise UsageError("a batch norm without running statistics depends on each batch and cannot be folded away")
     channels = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels

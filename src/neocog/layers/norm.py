@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
+from neocog.layers.activation import relu6
 
 
 def normalise(x: Tensor, over: Sequence[int], eps: float = 1e-5) -> Tensor:
@@ -29,6 +30,23 @@ def normalise(x: Tensor, over: Sequence[int], eps: float = 1e-5) -> Tensor:
     mean = x.mean(axes, keepdim=True)
     variance = (x - mean).square().mean(axes, keepdim=True)
     return (x - mean) / (variance + eps).sqrt()
+
+
+class BatchNormReLU6(nn.BatchNorm2d):
+    """A batch norm and min(max(x, 0), 6) as one module, so that the second may write over what the first returned.
+
+    No one else sees that: what the module returns is the activated map, and a hook or `tap` reads just that. It does so
+    where no gradient is wanted, which makes MobileNetV2 predict faster, because half of the memory need not be touched.
+    For a backward pass torch's activation in place would keep a copy of its argument; `relu6` keeps its result alone.
+    Parameters are those of the norm.
+
+    Shapes: `(N, num_features, H, W)` to the same.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised maps between 0 and 6."""
+        x = super().forward(input)
+        return relu6(x) if x.requires_grad else F.relu6(x, inplace=True)
 
 
 class LocalResponseNorm(nn.Module):

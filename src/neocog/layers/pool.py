@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
-from neocog.layers.conv import conv_output_size, require_positive
+from neocog.layers.conv import conv_output_size, require_not_negative, require_positive
 
 
 def pool_output_size(size: int, kernel: int, stride: int | None = None, padding: int = 0, *, ceil: bool = False) -> int:
@@ -54,6 +54,7 @@ def average_as_convolution(channels: int, kernel_size: int, stride: int | None =
     """
     stride = kernel_size if stride is None else stride
     require_positive(channels=channels, kernel_size=kernel_size, stride=stride)
+    require_not_negative(padding=padding)
     layer = nn.Conv2d(channels, channels, kernel_size, stride, padding, groups=channels, bias=False)
     nn.init.constant_(layer.weight, 1 / kernel_size**2)
     return layer.requires_grad_(False)
@@ -75,6 +76,7 @@ class SumPool2d(nn.Module):
 
     def __init__(self, kernel_size: int, stride: int | None = None, padding: int = 0) -> None:
         require_positive(kernel_size=kernel_size, stride=kernel_size if stride is None else stride)
+        require_not_negative(padding=padding)
         if padding > kernel_size // 2:
             raise UsageError(f"padding {padding} is more than half of the kernel {kernel_size}")
         super().__init__()
@@ -137,7 +139,7 @@ class FractionalMaxPool2d(nn.Module):
         pseudorandom: bool = True,
         draw_in_evaluation: bool = False,
     ) -> None:
-        if ratio <= 1:
+        if not ratio > 1:
             raise UsageError(f"ratio is {ratio}, must be above 1")
         super().__init__()
         self.ratio, self.overlapping, self.pseudorandom = ratio, overlapping, pseudorandom

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neocog.errors import UsageError
-from neocog.layers.conv import dilated_size, require_groups, require_positive
+from neocog.errors import UnknownNameError, UsageError
+from neocog.layers.conv import dilated_size, require_groups, require_not_negative, require_positive
 
 
 def interpolation_matrix(
@@ -49,8 +49,11 @@ def interpolation_matrix(
 
     Raises:
         UsageError: a size is not positive.
+        UnknownNameError: another mode.
     """
     require_positive(size=size, out=out)
+    if mode not in ("nearest", "bilinear"):
+        raise UnknownNameError("interpolation", mode, ("nearest", "bilinear"))
     new = torch.arange(out, dtype=torch.float64)
     if mode == "nearest":
         return F.one_hot(torch.arange(out) * size // out, size).double()
@@ -76,9 +79,10 @@ def transposed_output_size(
         dilation: pixels between two taps.
 
     Raises:
-        UsageError: nothing would be left, or `output_padding` is not below the stride or the dilation.
+        UsageError: nothing would be left, a number is too small, or `output_padding` is not below stride or dilation.
     """
     require_positive(size=size, kernel=kernel, stride=stride, dilation=dilation)
+    require_not_negative(padding=padding)
     if not 0 <= output_padding < max(stride, dilation):
         raise UsageError(f"output_padding is {output_padding}, must be below stride {stride} or dilation {dilation}")
     result = (size - 1) * stride - 2 * padding + dilated_size(kernel, dilation) + output_padding

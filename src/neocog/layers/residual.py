@@ -174,7 +174,9 @@ class Bottleneck(ResidualBlock):
     def residual(self, x: Tensor) -> Tensor:
         """Return F(x)."""
         x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = self.conv3(x)  # a line of its own, so that what came in is freed before the norm
+        x = self.conv2(x)  # lines of their own, so that what goes in is freed before the norm
+        x = self.bn2(x)
+        x = F.relu(x)
+        x = self.conv3(x)
         x = self.bn3(x)
         return x

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
-from neocog.layers.conv import require_groups, require_positive
+from neocog.layers.conv import require_groups, require_not_negative, require_positive
 
 
 class DepthwiseSeparableConv2d(nn.Sequential):
@@ -50,6 +50,7 @@ class DepthwiseSeparableConv2d(nn.Sequential):
     ) -> None:
         require_groups(in_channels, out_channels, 1)
         require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        require_not_negative(padding=padding)
         super().__init__()
         self.depthwise = nn.Conv2d(
             in_channels, in_channels, kernel_size, stride, padding, dilation, groups=in_channels, bias=False
@@ -94,6 +95,7 @@ class SpatiallySeparableConv2d(nn.Sequential):
     ) -> None:
         require_groups(in_channels, out_channels, groups)
         require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        require_not_negative(padding=padding)
         super().__init__()
         self.vertical = nn.Conv2d(
             in_channels, out_channels, (kernel_size, 1), (stride, 1), (padding, 0), (dilation, 1), groups, bias=False
@@ -150,8 +152,10 @@ class GroupedPointwiseConv2d(nn.Conv2d):
         """Return the one that does to a concatenation what the given 1×1 convolutions do to its parts.
 
         Raises:
-            UsageError: they are not 1×1, or not alike.
+            UsageError: they are not 1×1, or not alike, or there are none.
         """
+        if not branches:
+            raise UsageError("there are no branches to make one convolution of")
         first = branches[0]
         plain = all(branch.stride == (1, 1) and branch.padding == (0, 0) for branch in branches)
         shapes = {tuple(branch.weight.shape) for branch in branches}

@@ -49,8 +49,11 @@ def convert_state_dict(
     family = Family.of(name)
     config = family.edited(edits)
     ours = with_our_names(state, family, config, source)
-    known = set(family.build_uninitialised(config).state_dict())
+    network = family.build_uninitialised(config)
+    known, heads = network.state_dict().keys(), network.auxiliary_names.values()
     strange = [key for key in ours if key not in known]
+    if strange and all(key.partition(".")[0] in heads for key in strange):
+        raise WeightsError(f"{listed(strange)} are of auxiliary heads, which {name} has with auxiliary=True")
     if strange:
         raise WeightsError(f"{source} has no {listed(strange)} in {name}; is this state of another network?")
     return rename(ours, name_map(family, config, target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from neocog.models._convert import Library, listed, recognise, unwrapped, with_o
 from neocog.models._family import Family
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+DAMAGES = (RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, TypeError, struct.error)
+"""What torch raises at bytes of a `.pth` that are not what they were."""
 _WHERE_CHECKPOINTS_KEEP_WEIGHTS = ("state_dict", "model", "model_state_dict")
 
 
@@ -106,7 +109,8 @@ def load_network(
     state = with_our_names(state, family, config, library)
 
     in_file = {"num_classes": _classes(state, network), "in_chans": _channels(state, network)}
-    wanted = replace(config, num_classes=in_file["num_classes"], in_chans=in_chans or in_file["in_chans"])
+    channels = in_file["in_chans"] if in_chans is None else in_chans
+    wanted = replace(config, num_classes=in_file["num_classes"], in_chans=channels)
     if wanted != config:
         network = family.build_uninitialised(wanted)
     taken = len(state.keys() & network.state_dict().keys())
@@ -142,7 +146,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} cannot be read: it is damaged, or holds more than tensors, which neocog does not unpickle"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except DAMAGES as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{path} cannot be read ({reason}); fetch or write it again") from None
     while isinstance(content, Mapping) and not all(isinstance(value, Tensor) for value in content.values()):

@@ -70,6 +70,22 @@ class FitNetConfig(ModelConfig):
             raise UsageError(f"paddings are numbers of zeros; not {self.paddings}")
         if any(not 0 <= share < 1 for share in self.dropouts):
             raise UsageError(f"dropouts are shares of what goes in, below 1; not {self.dropouts}")
+        if self.least_size > IMAGE_SIZE:
+            raise UsageError(
+                f"kernels of {self.kernels} with paddings of {self.paddings} and pools of {self.pools} take images of "
+                f"{self.least_size}x{self.least_size} or more, not {IMAGE_SIZE}x{IMAGE_SIZE}"
+            )
+
+    @property
+    def least_size(self) -> int:
+        """The least side of an image of which something is left at the end."""
+        least = 1
+        for stage in reversed(range(len(self.widths))):
+            if stage < len(self.pools):  # a window may begin within the map and reach over its border
+                least = 2 * least - 3 + max(2, self.pools[stage])
+            for _ in self.widths[stage]:
+                least = max(1, least + self.kernels[stage] - 1 - 2 * self.paddings[stage])
+        return least
 
 
 class MaxoutConv2d(nn.Conv2d):
@@ -129,10 +145,10 @@ class FitNet(Classifier):
                 # A window may reach over the border, as in the cuda-convnet that pylearn2 ran on.
                 window = config.pools[stage - 1]
                 self._add(f"pool{stage}", nn.MaxPool2d(window, stride=2, ceil_mode=True))
-                side = -(-max(0, side - window) // 2) + 1
+                side = -(-max(0, side - max(2, window)) // 2) + 1
         self.stage_names = tuple(name for name in self.layers if name.startswith("pool"))
         self.takes_one_size = len(config.pools) == len(config.widths)
-        least = IMAGE_SIZE if self.takes_one_size else 1
+        least = IMAGE_SIZE if self.takes_one_size else config.least_size
         self.min_size = (least, least)
         self.num_features = config.units
         self.fc = MaxoutLinear(channels * side * side, config.units, config.fc_pieces)

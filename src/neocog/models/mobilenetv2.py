@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
-from neocog.layers.activation import relu6
 from neocog.layers.conv import Conv2dSame
+from neocog.layers.norm import BatchNormReLU6
 from neocog.models._classifier import Classifier, ModelConfig, linear_head
 
 TABLE_2 = (
@@ -118,18 +118,20 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = in_channels * expansion
         self.conv_pw = pointwise(in_channels, hidden)
-        self.bn1 = nn.BatchNorm2d(hidden)
+        self.bn1 = BatchNormReLU6(hidden)
         self.conv_dw = depthwise(hidden, stride, padding)
-        self.bn2 = nn.BatchNorm2d(hidden)
+        self.bn2 = BatchNormReLU6(hidden)
         self.conv_pwl = pointwise(hidden, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's thin output."""
-        y: Tensor = relu6(self.bn1(self.conv_pw(x)))
-        y = relu6(self.bn2(self.conv_dw(y)))
-        y = self.bn3(self.conv_pwl(y))  # linear: no activation
+        y: Tensor = self.bn1(self.conv_pw(x))
+        y = self.conv_dw(y)  # a line of its own, so that the wide map that came in is freed before the norm
+        y = self.bn2(y)
+        y = self.conv_pwl(y)
+        y = self.bn3(y)  # linear: no activation
         return x + y if self.has_shortcut else y
 
 
@@ -142,15 +144,16 @@ class DepthwiseSeparable(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, padding: str) -> None:
         super().__init__()
         self.conv_dw = depthwise(in_channels, stride, padding)
-        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.bn1 = BatchNormReLU6(in_channels)
         self.conv_pw = pointwise(in_channels, out_channels)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's thin output."""
-        y: Tensor = relu6(self.bn1(self.conv_dw(x)))
-        y = self.bn2(self.conv_pw(y))
+        y: Tensor = self.bn1(self.conv_dw(x))
+        y = self.conv_pw(y)
+        y = self.bn2(y)
         return x + y if self.has_shortcut else y
 
 
@@ -165,22 +168,23 @@ class MobileNetV2(Classifier):
         super().__init__(config)
         channels = config.stem_channels
         self.conv_stem = conv3x3(config.in_chans, channels, stride=2, padding=config.padding)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNormReLU6(channels)
         self.blocks = nn.Sequential()
         for expansion, out_channels, blocks, stride in config.rows():
             self.blocks.append(make_row(channels, expansion, out_channels, blocks, stride, config.padding))
             channels = out_channels
         self.num_features = config.last_channels
         self.conv_head = pointwise(channels, self.num_features)
-        self.bn2 = nn.BatchNorm2d(self.num_features)
+        self.bn2 = BatchNormReLU6(self.num_features)
         self.classifier = linear_head(self.num_features, config.num_classes)
         self.stage_names = ("conv_stem", *(f"blocks.{row}" for row in range(len(TABLE_2))), "conv_head")
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last map, `(N, num_features, H / 32, W / 32)`."""
-        x = relu6(self.bn1(self.conv_stem(x)))
+        x = self.bn1(self.conv_stem(x))
         x = self.blocks(x)
-        return relu6(self.bn2(self.conv_head(x)))
+        features: Tensor = self.bn2(self.conv_head(x))
+        return features
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return logits `(N, num_classes)`, or with `pre_logits` the means over positions `(N, num_features)`."""

@@ -6,7 +6,7 @@ plane; C-cells blur where it was; and the cascade of both recognises shapes, whi
 
 Section 2 gives the cells, section 3 how they organise themselves (`SLayer.reinforce`), section 4 sizes and parameters.
 Taken from the paper: the equations, sizes, r, q and alpha, S-columns, a b that begins at zero and an a with weak
-orientations. Chosen, the paper's not being at hand: how fast c and d fall off, the form of the first a, and that layers
+orientations. Chosen here, and not taken from it: how fast c and d fall off, the form of the first a, and that layers
 organise one after the other. The paper looks at which cell answers; to be a classifier, the last planes get names, or a
 linear layer reads C-cells. Everything is differentiable, so that gradients can train it too.
 """

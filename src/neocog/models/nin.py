@@ -56,7 +56,8 @@ class NINConfig(ModelConfig):
                 f"each convolution and the classifier; not {lengths[0]}, {lengths[1] - 1}, {lengths[2] - 1} and "
                 f"{lengths[3] + 1}"
             )
-        if min(self.kernels) < 1 or self.stride < 1 or (self.stride == 1 and self.kernels[0] % 2 == 0):
+        padded = self.kernels if self.stride == 1 else self.kernels[1:]
+        if min(self.kernels) < 1 or self.stride < 1 or any(kernel % 2 == 0 for kernel in padded):
             raise UsageError(f"kernels are at least 1 and odd, strides at least 1; not {self.kernels}, {self.stride}")
         counts = [len(widths) for widths in self.widths]
         if counts != [3] * (layers - 1) + [2] or min(map(min, self.widths)) < 1:

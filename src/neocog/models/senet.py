@@ -67,8 +67,11 @@ class SENetConfig(ResidualConfig):
                 f"reduction divides the {EXPANSION * self.width} channels of the first stage: it is from 1 to that, "
                 f"not {self.reduction}"
             )
-        if self.form == "modified" and (self.cardinality * self.group_width) % 2:
-            raise UsageError(f"half of {self.cardinality} x {self.group_width} channels is no whole number")
+        if self.form == "modified" and self.group_width % 2:
+            raise UsageError(
+                f"half of {self.cardinality} x {self.group_width} channels cannot be divided into "
+                f"{self.cardinality} groups"
+            )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout is a share of at least 0 and below 1, not {self.dropout}")
 
@@ -134,8 +137,13 @@ class SENet(ResidualNetwork):
         if self.config.form == "plain" or self.config.stem == "small":
             return super().forward_stem(x)
         x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        return F.relu(self.maxpool(self.bn3(self.conv3(x))))  # the pool first, for a quarter of the work
+        x = self.conv2(x)  # lines of their own, so that what goes in is freed before the norm
+        x = self.bn2(x)
+        x = F.relu(x)
+        x = self.conv3(x)
+        x = self.bn3(x)
+        x = self.maxpool(x)  # before the ReLU, which then has a quarter of the work
+        return F.relu(x)
 
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""

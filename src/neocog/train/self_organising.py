@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -30,7 +29,8 @@ class SelfOrganisingTask(SupervisedTask):
     Args:
         network: a classifier with a head to train.
         loss: what the head minimises.
-        images: how many the network is shown: the first ones of the first epoch, as training varies them.
+        images: how many the network is shown: the first ones of the first epoch, as training varies them; of several
+            processes the main one's, whose network the others get.
         class_weights: `(K,)` weights of the classes, or None for equal ones.
 
     Raises:
@@ -47,9 +47,12 @@ class SelfOrganisingTask(SupervisedTask):
     def prepare(self, batches: Batches) -> None:
         """Let the network organise itself."""
         assert isinstance(self.network, SelfOrganising)
-        steps = islice(batches.steps(0), -(-self.images // batches.batch_size))
-        shown = torch.cat([batch.images for step in steps for batch in step])
-        self.network.self_organise(shown[: self.images].contiguous())
+        shown: list[Tensor] = []
+        for step in batches.steps(0):
+            shown += [batch.images for batch in step]
+            if sum(map(len, shown)) >= self.images:
+                break
+        self.network.self_organise(torch.cat(shown)[: self.images].contiguous())
 
 
 def check_self_organising(network: Classifier) -> None:
