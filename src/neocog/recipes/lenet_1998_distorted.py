@@ -4,8 +4,8 @@
 
 The paper (section III.B) adds 540,000 images to the 60,000, distorted once by random planar affine transformations:
 translation, scaling, squeezing and horizontal shearing; test error falls from 0.95 % to 0.8 %. Here each of the 20
-passes distorts every image by its own draw. The paper does not print its amounts: those below keep a digit legible.
-What is shipped is a moving average of the weights; all else is `lenet_1998`.
+passes distorts every image by its own draw, which does for weight decay. The paper does not print its amounts: those
+below keep a digit legible. A tenth of the training images are held out; all else is `lenet_1998`.
 
 Measured here: 0.79 % test error (99.21 % of the 10,000 test images right, one seed) after 20 epochs of the 54,000
 images left for training, in 43 min 47 s on one core of a 2.5 GHz Xeon that had other work to do.
@@ -23,5 +23,10 @@ def recipe(facts: Facts) -> Recipe:
     """Return the run; it does not depend on `facts`."""
     plain = lenet_1998.recipe(facts)
     affine = Affine(translate=0.06, scale=0.15, squeeze=0.1, shear=0.2)
-    changes = {"augment": plain.augment.model_copy(update={"affine": affine}), "average": Average(decay=0.999)}
+    changes = {
+        "augment": plain.augment.model_copy(update={"affine": affine}),
+        "optimizer": plain.optimizer.model_copy(update={"weight_decay": 0.0}),
+        "average": Average(decay=0.999),
+        "validation": 0.1,
+    }
     return plain.model_copy(update=changes)
