@@ -38,28 +38,49 @@ class Augmentation(BaseModel):
         crop: "random_resized" takes a box of random area, shape and place and resizes it to the input ("Going
             deeper with convolutions", Szegedy et al. 2015, section 6); "pad" surrounds the preprocessed image
             with `pad` black pixels and cuts the input's size at a random place (He et al. 2015, section 4.2);
-            "none" leaves the image as evaluation sees it.
+            "scale" resizes the shorter side to a random one of `sides` and cuts the input's size at a random place
+            (Krizhevsky et al. 2012, section 4.1; Simonyan and Zisserman 2014, section 3.1); "none" leaves the image as
+            evaluation sees it.
         scale: for "random_resized": least and greatest area of the box, as shares of the image.
         ratio: for "random_resized": least and greatest width / height of the box.
         pad: for "pad": pixels on each side.
+        sides: for "scale": least and greatest length of the shorter side, in pixels for an input of 224; for another
+            input in proportion.
         affine: distortions, such as those of LeCun et al. (1998).
         flip: probability of mirroring left and right.
+        policy: "randaugment" (Cubuk et al. 2019), "trivialaugment" (Müller and Hutter 2021) or "autoaugment", the one
+            found for ImageNet (Cubuk et al. 2018), with torchvision's operations and ranges; "none".
+        policy_ops: for "randaugment": operations an image.
+        policy_magnitude: for "randaugment": strength of all operations, of 30.
         brightness: the image is multiplied by a factor in [1 - brightness, 1 + brightness].
         contrast: it is moved from its mean grey by such a factor.
         saturation: its colours are moved from grey by such a factor.
+        lighting: deviation of the shares of ImageNet's principal colours that are added (Krizhevsky et al. 2012,
+            section 4.1).
+        erase: probability of painting a box over, after normalisation (Zhong et al. 2017).
+        erase_area: least and greatest area of that box, as shares of the image.
+        erase_fill: what it is painted with: normal noise a pixel, or the mean colour.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    crop: Literal["none", "random_resized", "pad"] = "random_resized"
+    crop: Literal["none", "random_resized", "pad", "scale"] = "random_resized"
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     pad: int = Field(4, ge=0)
+    sides: tuple[int, int] = (256, 256)
     affine: Affine = Affine()
     flip: float = Field(0.5, ge=0, le=1)
+    policy: Literal["none", "randaugment", "trivialaugment", "autoaugment"] = "none"
+    policy_ops: int = Field(2, ge=1)
+    policy_magnitude: float = Field(9, ge=0, le=30)
     brightness: float = Field(0.0, ge=0, le=1)
     contrast: float = Field(0.0, ge=0, le=1)
     saturation: float = Field(0.0, ge=0, le=1)
+    lighting: float = Field(0.0, ge=0)
+    erase: float = Field(0.0, ge=0, le=1)
+    erase_area: tuple[float, float] = (0.02, 1 / 3)
+    erase_fill: Literal["noise", "mean"] = "noise"
 
     @model_validator(mode="after")
     def _check(self) -> Augmentation:

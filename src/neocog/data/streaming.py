@@ -45,16 +45,32 @@ _DAMAGE = (
 _PREFETCH = 2  # batches that each worker prepares ahead
 
 
+class Look(NamedTuple):
+    """How images are prepared and varied in one epoch.
+
+    Attributes:
+        preprocessing: size, colours, resampling filter and normalisation.
+        augmentation: how the images vary.
+    """
+
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+
+
 class Request(NamedTuple):
     """Images to fetch as one batch.
 
     Attributes:
         indices: of the images in the split; a range is read faster than a list.
         key: (seed, epoch) of the augmentation; None fetches the images as evaluation sees them.
+        copies: which repetition of its image each is; None for the first.
+        look: how they are prepared and varied; None as the store was told.
     """
 
     indices: Sequence[int]
     key: tuple[int, int] | None
+    copies: Sequence[int] | None = None
+    look: Look | None = None
 
 
 class StreamedImages:

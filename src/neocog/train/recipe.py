@@ -8,102 +8,18 @@ the resolved value, so that a resumed run on another machine does what the first
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from neocog.data.augment import Augmentation
+from neocog.data.mixing import Mixing
 from neocog.errors import UnknownNameError, UsageError
+from neocog.train.settings import Average, Loss, Optimizer, Schedule, Setting
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+__all__ = ["Average", "Loss", "Optimizer", "Recipe", "Schedule", "field_names"]
 
-
-class Setting(BaseModel):
-    """Base of every group of settings: frozen, and unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-class Loss(Setting):
-    """What is minimised.
-
-    Attributes:
-        name: cross entropy over classes, binary cross entropy with one decision a class, or for the same decisions the
-            squared hinge loss of an L2-SVM (Tang 2013, arXiv:1306.0239).
-        label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
-        balance: weigh each class by the inverse of its frequency, to a mean weight of 1.
-        rubbish: penalty of a constant "rubbish" class that only the partition function knows (LeCun et al.
-            1998, equation 9); None leaves it out. For cross entropy without smoothing.
-        auxiliary_weight: of the loss of each auxiliary head, which is added to the network's own; the network is built
-            with them exactly if it is above 0. 0.3 in GoogLeNet (Szegedy et al. 2014, section 5).
-        auxiliary_threshold: where a head's loss is below this γ it is left alone (Lee et al. 2014, equation 3).
-        auxiliary_decay: let `auxiliary_weight` fall linearly, epoch by epoch, to 0 after the last (Lee et al. 2014).
-    """
-
-    name: Literal["cross_entropy", "binary_cross_entropy", "squared_hinge"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    balance: bool = False
-    rubbish: float | None = None
-    auxiliary_weight: float = Field(0.0, ge=0)
-    auxiliary_threshold: float = Field(0.0, ge=0)
-    auxiliary_decay: bool = False
-
-
-class Optimizer(Setting):
-    """How parameters move.
-
-    Attributes:
-        name: "sgd" with momentum, or "adamw" with decoupled weight decay.
-        lr: peak learning rate at the recipe's batch size.
-        momentum: of SGD.
-        nesterov: Nesterov's momentum.
-        betas: of AdamW.
-        weight_decay: applied to weights of two or more dimensions only, unless `decay_all`.
-        decay_all: also decay biases and normalisation parameters, as papers before 2017 did.
-        head_lr_scale: factor on the rate of the network's last layer, for fine-tuning.
-    """
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    weight_decay: float = Field(1e-4, ge=0)
-    decay_all: bool = False
-    head_lr_scale: float = Field(1.0, gt=0)
-
-
-class Schedule(Setting):
-    """How the learning rate changes: linear warm-up, then a decay.
-
-    Attributes:
-        name: shape of the decay after the warm-up; "exponential" goes geometrically to `final`, which may be
-            above 1: a learning-rate range test.
-        warmup_epochs: length of the linear warm-up, in epochs (fractions allowed).
-        warmup_start: first rate of the warm-up, as a share of the peak.
-        milestones: for "step": epochs at which the rate is multiplied by `gamma`.
-        gamma: for "step".
-        final: for "cosine", "linear" and "exponential": last rate as a share of the peak.
-    """
-
-    name: Literal["constant", "step", "cosine", "linear", "exponential"] = "cosine"
-    warmup_epochs: float = Field(0.0, ge=0)
-    warmup_start: float = Field(0.0, ge=0, le=1)
-    milestones: tuple[float, ...] = ()
-    gamma: float = Field(0.1, gt=0)
-    final: float = Field(0.0, ge=0)
-
-
-class Average(Setting):
-    """Exponential moving average of the weights: what is evaluated and shipped where `decay` is above 0.
-
-    Attributes:
-        decay: share of the old average kept at each step; 0 turns averaging off.
-        warmup: let the decay grow as min(decay, (1 + step) / (10 + step)), so that the start is forgotten.
-    """
-
-    decay: float = Field(0.0, ge=0, lt=1)
-    warmup: bool = True
+Vary = dict[str, tuple[tuple[float, Any], ...]]
 
 
 class Recipe(Setting):
@@ -121,7 +37,20 @@ class Recipe(Setting):
         image_size: side of the square that the network sees; None takes the weights' or the network's own.
         batch_size: images per optimiser step over all processes and micro-batches.
         accumulate: micro-batches per step and process.
+        repeats: times that each image of a batch is in it, varied differently each time (Hoffer et al. 2019, "Augment
+            your batch"); an epoch shows that many times fewer images.
+        mix: blending the images of a batch.
+        vary: fields that change as training goes on: by dotted name, pairs of an epoch and the value from then on,
+            such as `{"image_size": ((0, 128), (6, 160))}`. See `at` for those that may.
+        unfreeze: epochs between the release of one stage of the network and of the one before it, from the head, which
+            alone moves at first, down to the stem (Howard and Ruder 2018, section 3.3); 0 moves all from the start.
+        views: of each image when the run is measured at its end, averaged: "centre" is the one crop, "flip" adds its
+            mirror image, "ten_crop" takes corners and centre and their mirror images (Krizhevsky et al. 2012, section
+            4.1), "multi_scale" takes three sizes (Simonyan and Zisserman 2014, section 4.2) and their mirror images.
+        cache: keep decoded photographs on disk; "auto" does so where they take less than a tenth of what is free.
         clip_norm: largest norm of the gradient; None for no clipping.
+        clip_adaptive: largest norm of the gradient of a unit's weights as a share of the norm of those weights (Brock
+            et al. 2021, section 4.1); None for no such clipping.
         precision: "auto" is bf16 where the processor computes in it, float32 elsewhere.
         channels_last: memory layout of images and convolutions.
         patience: epochs without a better validation score before the run stops early; None never stops.
@@ -148,8 +77,15 @@ class Recipe(Setting):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
+    mix: Mixing = Mixing()
+    repeats: int = Field(1, ge=1)
+    vary: Vary = {}
+    unfreeze: float = Field(0.0, ge=0)
+    views: Literal["centre", "flip", "ten_crop", "multi_scale"] = "centre"
+    cache: bool | Literal["auto"] = "auto"
     average: Average = Average()
     clip_norm: float | None = Field(None, gt=0)
+    clip_adaptive: float | None = Field(None, gt=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False

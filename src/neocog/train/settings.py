@@ -1,0 +1,122 @@
+"""The groups of settings that a `Recipe` is made of: loss, optimiser, schedule, average. Data, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Setting(BaseModel):
+    """Base of every group of settings: frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class Loss(Setting):
+    """What is minimised.
+
+    Attributes:
+        name: cross entropy over classes, binary cross entropy with one decision a class, or for the same decisions the
+            squared hinge loss of an L2-SVM (Tang 2013, arXiv:1306.0239), or the margin loss of capsules, whose outputs
+            are lengths in [0, 1) (Sabour et al. 2017, "Dynamic routing between capsules", equation 4).
+        label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
+        balance: weigh each class by the inverse of its frequency, to a mean weight of 1.
+        rubbish: penalty of a constant "rubbish" class that only the partition function knows (LeCun et al.
+            1998, equation 9); None leaves it out. For cross entropy without smoothing.
+        threshold: for binary cross entropy on mixed images: a share of a class above it counts as the class (Wightman
+            et al. 2021, "ResNet strikes back", section 3); None keeps the shares.
+        auxiliary_weight: of the loss of each auxiliary head, which is added to the network's own; the network is built
+            with them exactly if it is above 0. 0.3 in GoogLeNet (Szegedy et al. 2014, section 5).
+        auxiliary_threshold: where a head's loss is below this γ it is left alone (Lee et al. 2014, equation 3).
+        auxiliary_decay: let `auxiliary_weight` fall linearly, epoch by epoch, to 0 after the last (Lee et al. 2014).
+    """
+
+    name: Literal["cross_entropy", "binary_cross_entropy", "squared_hinge", "margin"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    balance: bool = False
+    rubbish: float | None = None
+    threshold: float | None = Field(None, ge=0, lt=1)
+    auxiliary_weight: float = Field(0.0, ge=0)
+    auxiliary_threshold: float = Field(0.0, ge=0)
+    auxiliary_decay: bool = False
+
+
+class Optimizer(Setting):
+    """How parameters move.
+
+    Attributes:
+        name: "sgd" with momentum; "adamw" with decoupled weight decay (Loshchilov and Hutter 2017); "lamb" (You et al.
+            2019); "adadelta" (Zeiler 2012); "muon", which orthogonalises the updates of the filters (Jordan et al.
+            2024) and moves all else by SGD.
+        lr: peak learning rate at the recipe's batch size.
+        momentum: of SGD and Muon.
+        nesterov: Nesterov's momentum, of both.
+        betas: of AdamW and LAMB.
+        rho: of Adadelta: share of the old averages that a step keeps.
+        eps: added to denominators; None takes the optimiser's own: 1e-8 for AdamW, 1e-6 for LAMB and Adadelta.
+        weight_decay: applied to weights of two or more dimensions only, unless `decay_all`.
+        decay_all: also decay biases and normalisation parameters, as papers before 2017 did.
+        decoupled: of SGD: shrink the weights by rate times decay, apart from the gradient and its momentum (Loshchilov
+            and Hutter 2017, algorithm 1).
+        head_lr_scale: factor on the rate of the network's last layer, for fine-tuning.
+        rest_lr_scale: of Muon: factor on the rate of what SGD moves: biases, norms and the head.
+        layer_decay: factor on the rate from each stage to the one before it, from the head down to the stem (Howard and
+            Ruder 2018, section 3.2); 1 gives all the same.
+    """
+
+    name: Literal["sgd", "adamw", "lamb", "adadelta", "muon"] = "sgd"
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    rho: Share = 0.95
+    eps: float | None = Field(None, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    decay_all: bool = False
+    decoupled: bool = False
+    head_lr_scale: float = Field(1.0, gt=0)
+    rest_lr_scale: float = Field(1.0, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+
+
+class Schedule(Setting):
+    """How the learning rate changes: linear warm-up, then a decay.
+
+    Attributes:
+        name: shape of the decay after the warm-up; "exponential" goes geometrically to `final`, which may be
+            above 1: a learning-rate range test.
+        warmup_epochs: length of the linear warm-up, in epochs (fractions allowed).
+        warmup_start: first rate of the warm-up, as a share of the peak.
+        milestones: for "step": epochs at which the rate is multiplied by `gamma`.
+        gamma: for "step".
+        final: for "cosine", "linear" and "exponential": last rate as a share of the peak.
+    """
+
+    name: Literal["constant", "step", "cosine", "linear", "exponential"] = "cosine"
+    warmup_epochs: float = Field(0.0, ge=0)
+    warmup_start: float = Field(0.0, ge=0, le=1)
+    milestones: tuple[float, ...] = ()
+    gamma: float = Field(0.1, gt=0)
+    final: float = Field(0.0, ge=0)
+
+
+class Average(Setting):
+    """An average of the weights over steps: what is evaluated and shipped where there is one.
+
+    Attributes:
+        name: "exponential" is a moving average (Polyak and Juditsky 1992; Tan and Le 2019), on where `decay` is above
+            0; "uniform" is the mean of the weights after every step from `start` on (Izmailov et al. 2018, with a
+            sample a step).
+        decay: of "exponential": share of the old average kept at each step; 0 turns averaging off.
+        warmup: of "exponential": let the decay grow as min(decay, (1 + step) / (10 + step)), so that the start is
+            forgotten.
+        start: share of the run after which averaging begins; before, the average is the weights themselves.
+    """
+
+    name: Literal["exponential", "uniform"] = "exponential"
+    decay: float = Field(0.0, ge=0, lt=1)
+    warmup: bool = True
+    start: float = Field(0.0, ge=0, lt=1)
