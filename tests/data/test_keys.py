@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from neocog.data.keys import Stream, epoch_order, hash_key, uniform
+from neocog.data.keys import Stream, epoch_order, hash_key, normal, uniform
 
 _SEEDS = [0, 1, 7, 2**31, 2**63 - 1, 2**63, 2**64 - 1, -1]
 
@@ -106,6 +106,19 @@ def test_neighbouring_keys_draw_independently(name: str, other) -> None:
 def test_more_draws_leave_the_first_ones_as_they_are() -> None:
     keys = hash_key(0, 0, torch.arange(10))
     assert torch.equal(uniform(keys, 26)[:, :6], uniform(keys, 6))
+    assert torch.equal(uniform(keys, 26)[:, 20:], uniform(keys, 6, 20))
+    assert uniform(7, 26)[20:] == uniform(7, 6, 20)
+
+
+def test_normal_numbers_are_normal_and_independent() -> None:
+    numbers = normal(hash_key(5, 0, torch.arange(20_000)).view(-1, 1), torch.arange(3))
+    assert numbers.shape == (20_000, 3, 2)
+    assert numbers.dtype == torch.float32
+    columns = numbers.flatten(1)
+    for column in columns.T:
+        assert stats.kstest(column.numpy(), "norm").pvalue > 1e-4
+    assert (torch.corrcoef(columns.T) - torch.eye(6)).abs().max() < 0.035
+    assert torch.equal(normal(hash_key(5, 0, torch.arange(9)), torch.tensor(2)), numbers[:9, 2])
 
 
 def test_an_epochs_order_is_a_permutation_that_differs_by_epoch_and_seed() -> None:

@@ -17,13 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from neocog.data import loading, memory
-from neocog.data.augment import Augmentation, crop_boxes, draw
-from neocog.data.keys import hash_key
+from neocog.data import feed, memory
+from neocog.data.augment import Augmentation
 from neocog.data.loading import Batch, evaluation_batches, measure_mean_std, training_batches
 from neocog.data.preprocess import Preprocessing, open_image, preprocess, to_uint8
 from neocog.data.rows import image_structs, make_rows
-from neocog.data.streaming import random_resized_crop
 from neocog.data.table import Split
 from neocog.errors import DataError, UsageError
 
@@ -243,54 +241,6 @@ def test_images_in_memory_and_streamed_ones_are_the_same(small: Split, crop: str
     assert_equal(kept, streamed)
 
 
-def test_a_streamed_crop_is_the_box_of_its_key(photos: Split) -> None:
-    augmentation = Augmentation(flip=0)
-    (step,) = training_batches(photos, PHOTO, augmentation, batch_size=23, seed=9).steps(4)
-    for index, image in zip(step[0].indices.tolist(), step[0].images, strict=True):
-        picture = photos.image(index)
-        draws = draw(hash_key(9, 4, torch.tensor([index])), augmentation).numpy()
-        top, left, tall, wide = crop_boxes(draws, picture.height, picture.width, augmentation)[0].tolist()
-        expected = picture.resize((32, 24), Image.Resampling.BILINEAR, (left, top, left + wide, top + tall))
-        squash = PHOTO.model_copy(update={"fit": "squash"})
-        assert torch.equal(image, preprocess(expected, squash))
-
-
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_large_jpeg_decoded_at_a_lower_resolution_looks_the_same(orientation: int, channels: int) -> None:
-    look = Preprocessing(size=(24, 32), mean=(0.0,) * channels, std=(1.0,) * channels, channels=channels)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    encoded = encode(picture(1, 421, 603), "JPEG", quality=98, exif=exif)
-    augmentation = Augmentation(scale=(0.3, 1.0))
-    whole = open_image(encoded, channels)
-    for index in range(20):
-        draws = draw(hash_key(0, 0, torch.tensor([index])), augmentation)
-        top, left, tall, wide = crop_boxes(draws.numpy(), whole.height, whole.width, augmentation)[0].tolist()
-        expected = whole.resize((32, 24), Image.Resampling.BILINEAR, (left, top, left + wide, top + tall))
-        got = random_resized_crop(encoded, draws, augmentation, look)
-        assert got.mode == expected.mode
-        difference = np.abs(np.asarray(got).astype(int) - np.asarray(expected).astype(int))
-        # Sides that are no multiple of 8 put a turned image's box off by less than half a pixel of the result.
-        assert difference.mean() < (1 if orientation == 1 else 5)
-        assert difference.max() < (5 if orientation == 1 else 20)
-
-
-def test_a_large_jpeg_is_in_fact_decoded_at_a_lower_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-
-    def watch(source: object, channels: int = 3, **options: object) -> Image.Image:
-        image = open_image(source, channels, **options)
-        sizes.append(image.size)
-        return image
-
-    monkeypatch.setattr("neocog.data.streaming.open_image", watch)
-    encoded = encode(picture(1, 421, 603), "JPEG")
-    augmentation = Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.5))
-    random_resized_crop(encoded, draw(torch.tensor([0]), augmentation), augmentation, PHOTO)
-    assert sizes == [(76, 53)]
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "missing"])
@@ -392,7 +342,7 @@ def test_the_networks_own_random_numbers_are_left_alone(photos: Split) -> None:
 
 def test_waiting_is_counted(photos: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(loading, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(feed, "perf_counter", lambda: float(next(clock)))
     batches = training_batches(photos, PHOTO, Augmentation(), batch_size=4)
     assert batches.waited == 0
     steps = batches.steps(0)

@@ -6,8 +6,6 @@ resized by Pillow as it is decoded (`neocog.data.streaming`), with the same `cro
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -15,24 +13,32 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
-from torch.nn.functional import pad
 
-from neocog.data.distort import DRAWS, Affine, affine_matrices, distort
-from neocog.data.keys import uniform
+from neocog.data import distort, erase, policies
+from neocog.data.color import jitter, lighting
+from neocog.data.crops import REFERENCE_SIDE, TRIES, Sides, mirror, resized_boxes, scaled_boxes, shift
+from neocog.data.distort import Affine
+from neocog.data.keys import normal, uniform
+from neocog.data.operations import Round, operate
+from neocog.data.preprocess import Preprocessing
+from neocog.data.resampling import Interpolation, resize, resize_boxes
+
+__all__ = ["Affine", "Augmentation", "Interpolation", "augment", "crop_boxes", "draw", "finish", "vary_cropped"]
 
 # Columns of an image's draws. A column keeps its meaning whatever else is switched on, so that two runs that
-# differ in one setting differ in nothing else.
-_FLIP, _TOP, _LEFT, _BRIGHTNESS, _CONTRAST, _SATURATION, _ATTEMPTS = range(7)
-_TRIES = 10  # shapes that a random-resized crop tries before it falls back on the centre, as torchvision does
-_AFFINE = _ATTEMPTS + 2 * _TRIES
-
-_GREY = (0.299, 0.587, 0.114)  # luma of ITU-R 601, Pillow's grey
-
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+# differ in one setting differ in nothing else. The policy's are last, because their number varies.
+_FLIP, _TOP, _LEFT, _BRIGHTNESS, _CONTRAST, _SATURATION, _SHAPES = range(7)
+_AFFINE = _SHAPES + 2 * TRIES
+_SIDE = _AFFINE + distort.DRAWS
+_POLICY = _SIDE + 1
+# What is done after normalisation draws apart, in the process that normalises.
+_LIGHTING = 1 << 20
+_ERASE = _LIGHTING + 2
+_NOISE = 1 << 21
 
 
 class Augmentation(BaseModel):
-    """Random changes of training images, made before normalisation, in the order of the fields.
+    """Random changes of training images, in the order of the fields; the last two kinds come after normalisation.
 
     Attributes:
         crop: "random_resized" takes a box of random area, shape and place and resizes it to the input ("Going
@@ -55,14 +61,14 @@ class Augmentation(BaseModel):
         brightness: the image is multiplied by a factor in [1 - brightness, 1 + brightness].
         contrast: it is moved from its mean grey by such a factor.
         saturation: its colours are moved from grey by such a factor.
-        lighting: deviation of the shares of ImageNet's principal colours that are added (Krizhevsky et al. 2012,
-            section 4.1).
-        erase: probability of painting a box over, after normalisation (Zhong et al. 2017).
+        lighting: deviation of the shares of ImageNet's principal colours that are added, 0.1 in the paper (Krizhevsky
+            et al. 2012, section 4.1). To grey images their mean is added.
+        erase: probability of painting a box over (Zhong et al. 2017).
         erase_area: least and greatest area of that box, as shares of the image.
         erase_fill: what it is painted with: normal noise a pixel, or the mean colour.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     crop: Literal["none", "random_resized", "pad", "scale"] = "random_resized"
     scale: tuple[float, float] = (0.08, 1.0)
@@ -88,11 +94,20 @@ class Augmentation(BaseModel):
             raise ValueError(f"scale must be two shares of the area in (0, 1], least first, not {self.scale}")
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError(f"ratio must be two numbers above 0, least first, not {self.ratio}")
+        if not REFERENCE_SIDE <= self.sides[0] <= self.sides[1]:
+            raise ValueError(f"sides must be two lengths from {REFERENCE_SIDE} on, least first, not {self.sides}")
+        if not 0 < self.erase_area[0] <= self.erase_area[1] <= 1:
+            raise ValueError(f"erase_area must be two shares of the area in (0, 1], least first, not {self.erase_area}")
         return self
+
+    @property
+    def finishes(self) -> bool:
+        """Whether there is anything to do after normalisation, by `finish`."""
+        return bool(self.lighting or self.erase)
 
 
 def draw(keys: Tensor, augmentation: Augmentation) -> Tensor:
-    """Return all that `augmentation` draws for images with these keys.
+    """Return all that `augmentation` draws for images with these keys, but for what `finish` does.
 
     Args:
         keys: int64 `(N,)`, from `neocog.data.keys.hash_key`.
@@ -101,188 +116,138 @@ def draw(keys: Tensor, augmentation: Augmentation) -> Tensor:
     Returns:
         float64 `(N, draws)` in [0, 1), the argument of the other functions.
     """
+    if augmentation.policy != "none":
+        return uniform(keys, _POLICY + _rounds(augmentation) * policies.DRAWS)
+    if augmentation.crop == "scale":
+        return uniform(keys, _POLICY)
     if augmentation.affine.changes:
-        return uniform(keys, _AFFINE + DRAWS)
-    return uniform(keys, _AFFINE if augmentation.crop == "random_resized" else _ATTEMPTS)
+        return uniform(keys, _SIDE)
+    return uniform(keys, _AFFINE if augmentation.crop == "random_resized" else _SHAPES)
 
 
-def augment(images: Tensor, draws: Tensor, augmentation: Augmentation, interpolation: Interpolation) -> Tensor:
+def augment(
+    images: Tensor,
+    draws: Tensor,
+    augmentation: Augmentation,
+    interpolation: Interpolation,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
     """Crop, distort, mirror and recolour a batch of preprocessed images.
 
     Args:
         images: uint8 `(N, C, H, W)`, on any device.
         draws: float64 `(N, draws)` on the CPU, from `draw`.
         augmentation: what to do.
-        interpolation: filter of "random_resized" crops.
+        interpolation: filter of all resizing.
+        size: height and width of the result; None for those of the images.
 
     Returns:
-        uint8 `(N, C, H, W)`, contiguous, on the device of `images`.
+        uint8 `(N, C, h, w)`, contiguous, on the device of `images`.
     """
-    if augmentation.crop == "pad":
-        images = _shift(images, draws, augmentation.pad)
-    elif augmentation.crop == "random_resized":
-        boxes = crop_boxes(draws.numpy(), images.shape[2], images.shape[3], augmentation)
-        images = resize_boxes(images, boxes, interpolation)
-    return vary_cropped(images, draws, augmentation)
+    size = size or (images.shape[2], images.shape[3])
+    if augmentation.crop in ("random_resized", "scale"):
+        boxes = crop_boxes(draws.numpy(), images.shape[2], images.shape[3], augmentation, size)
+        return vary_cropped(resize_boxes(images, boxes, interpolation, size), draws, augmentation)
+    images = resize(images, size, interpolation)
+    if augmentation.crop == "none":
+        return vary_cropped(images, draws, augmentation)
+    places = draws[:, (_TOP, _LEFT)]
+    if augmentation.affine.changes:
+        return vary_cropped(shift(images, places, augmentation.pad), draws, augmentation)
+    images = shift(images, places, augmentation.pad, draws[:, _FLIP] < augmentation.flip)
+    return _recolour(images, draws, augmentation)
 
 
 def vary_cropped(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
     """Distort, mirror and recolour a batch of images that are cropped already; arguments as those of `augment`."""
     if augmentation.affine.changes:
-        columns = draws[:, _AFFINE : _AFFINE + DRAWS]
-        images = distort(images, affine_matrices(columns, augmentation.affine, *images.shape[2:]))
+        columns = draws[:, _AFFINE : _AFFINE + distort.DRAWS]
+        matrices = distort.affine_matrices(columns, augmentation.affine, *images.shape[2:])
+        images = distort.distort(images, matrices)
     if augmentation.flip:
-        chosen = (draws[:, _FLIP] < augmentation.flip).to(images.device)
-        places = torch.arange(len(images), device=images.device) + len(images) * chosen
-        images = torch.cat([images, images.flip(-1)]).index_select(0, places)
-    if augmentation.brightness or augmentation.contrast or augmentation.saturation:
-        images = _jitter(images, draws, augmentation)
-    return images
+        images = mirror(images, draws[:, _FLIP] < augmentation.flip)
+    return _recolour(images, draws, augmentation)
 
 
 def crop_boxes(
-    draws: npt.NDArray[np.float64], height: int, width: int, augmentation: Augmentation
-) -> npt.NDArray[np.int64]:
-    """Return a random-resized crop's box for each image of `height` x `width` pixels.
-
-    The area is uniform, the logarithm of the ratio is uniform, and so is the place. After ten boxes that would
-    not fit, the largest box of an allowed ratio is taken from the centre. This is the distribution of
-    torchvision's `RandomResizedCrop`.
+    draws: npt.NDArray[np.float64],
+    height: Sides,
+    width: Sides,
+    augmentation: Augmentation,
+    size: tuple[int, int] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return the box of each image that becomes the input, for the crops that resize.
 
     Args:
         draws: `(N, draws)`, from `draw`.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        augmentation: gives `scale` and `ratio`.
+        height: of the images, in pixels: one number, or `(N,)`.
+        width: likewise.
+        augmentation: `crop` is "random_resized" or "scale".
+        size: height and width of the input; "scale" must know them.
 
     Returns:
-        `(N, 4)`: top, left, height and width, in pixels, within the image.
+        `(N, 4)`: top, left, height and width, in pixels, within the image; whole numbers for "random_resized".
     """
-    (least_area, most_area), (least_ratio, most_ratio) = augmentation.scale, augmentation.ratio
-    areas, ratios = draws[:, _ATTEMPTS:_AFFINE:2], draws[:, _ATTEMPTS + 1 : _AFFINE : 2]
-    areas = height * width * (least_area + (most_area - least_area) * areas)
-    ratios = np.exp(math.log(least_ratio) + math.log(most_ratio / least_ratio) * ratios)
-    widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-
-    ratio = min(max(width / height, least_ratio), most_ratio)
-    first, fallen = fits.argmax(1)[:, None], ~fits.any(1)
-    wide = np.take_along_axis(widths, first, 1)[:, 0]
-    tall = np.take_along_axis(heights, first, 1)[:, 0]
-    wide[fallen] = max(1, min(width, round(height * ratio)))
-    tall[fallen] = max(1, min(height, round(width / ratio)))
-    top = np.where(fallen, (height - tall) // 2, np.floor(draws[:, _TOP] * (height - tall + 1)))
-    left = np.where(fallen, (width - wide) // 2, np.floor(draws[:, _LEFT] * (width - wide + 1)))
-    return np.stack([top, left, tall, wide], axis=1).astype(np.int64)
+    places = draws[:, (_TOP, _LEFT)]
+    if augmentation.crop == "scale" and size is not None:
+        return scaled_boxes(draws[:, _SIDE], places, height, width, size, augmentation.sides)
+    shapes = draws[:, _SHAPES:_AFFINE]
+    return resized_boxes(shapes, places, height, width, augmentation.scale, augmentation.ratio)
 
 
-def resize_boxes(images: Tensor, boxes: npt.NDArray[np.int64], interpolation: Interpolation) -> Tensor:
-    """Resize a box of each image to the images' own size, as Pillow does.
-
-    Resampling is one matrix for the rows and one for the columns of each image, and so two batched matrix
-    products for the batch. Like Pillow, the filter looks beyond the box where the image goes on, and the result
-    of each product is rounded to eight bits.
+def finish(images: Tensor, keys: Tensor, augmentation: Augmentation, preprocessing: Preprocessing) -> Tensor:
+    """Do, in place, what is done after normalisation: lighting and erasing.
 
     Args:
-        images: uint8 `(N, C, H, W)`.
-        boxes: `(N, 4)`, from `crop_boxes`.
-        interpolation: the filter.
+        images: float32 `(N, C, H, W)`, normalised, on any device.
+        keys: int64 `(N,)` on the CPU: those of `draw`.
+        augmentation: what to do.
+        preprocessing: how the images were normalised.
+
+    Returns:
+        `images`.
     """
-    tops, lefts, heights, widths = torch.from_numpy(boxes).to(images.device, torch.float32).unbind(1)
-    columns = _resampling(lefts, widths, images.shape[3], interpolation)
-    rows = _resampling(tops, heights, images.shape[2], interpolation)
-    widened = _stretch(images.to(torch.float32), columns)
-    return _stretch(widened.transpose(2, 3), rows).transpose(2, 3).to(torch.uint8).contiguous()
+    if augmentation.lighting:
+        steps = torch.arange(_LIGHTING, _LIGHTING + 2)
+        shares = normal(keys.view(-1, 1), steps).flatten(1)[:, :3] * augmentation.lighting
+        colours = lighting(shares) / torch.tensor(preprocessing.std, dtype=torch.float32)
+        if images.shape[1] == 1:  # a grey image becomes as much lighter as its colours would on average
+            colours = colours.mean(1, keepdim=True)
+        images += colours.to(images.device).view(*colours.shape, 1, 1)
+    if augmentation.erase:
+        draws = uniform(keys, erase.DRAWS, _ERASE)
+        height, width = images.shape[2:]
+        boxes = erase.erased_boxes(draws, height, width, augmentation.erase, augmentation.erase_area)
+        erase.erase(images, boxes, augmentation.erase_fill, keys, _NOISE)
+    return images
 
 
-def _stretch(images: Tensor, matrices: Tensor) -> Tensor:
-    """Multiply each row of an image with the image's matrix, and round to whole numbers from 0 to 255.
+def _recolour(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
+    if augmentation.policy != "none":
+        images = operate(images, _policy(draws, augmentation, *images.shape[2:]))
 
-    Halves are rounded up, not to even as `round` would: an exact half is common where an image is doubled.
-    """
-    rows = images.flatten(1, 2)
-    return torch.bmm(rows, matrices).add_(0.5).floor_().clamp_(0, 255).view(images.shape)
+    def factors(column: int, strength: float) -> Tensor | None:
+        return 1 + strength * (2 * draws[:, column] - 1) if strength else None
 
-
-def _resampling(starts: Tensor, lengths: Tensor, size: int, interpolation: Interpolation) -> Tensor:
-    """Return matrices `(N, size, size)` whose column i holds the weights of the pixels that make pixel i.
-
-    They stretch `lengths` pixels from `starts` to `size` pixels. A box is never longer than the image that it is
-    resized to, so that the filters need no widening.
-    """
-    pixels = torch.arange(size, dtype=torch.float32, device=starts.device)
-    centres = starts.view(-1, 1, 1) + (pixels + 0.5) * lengths.view(-1, 1, 1) / size - 0.5
-    weights = _FILTERS[interpolation](pixels.view(-1, 1) - centres)
-    return weights.div_(weights.sum(1, keepdim=True))
+    if augmentation.brightness or augmentation.contrast or augmentation.saturation:
+        images = jitter(
+            images,
+            factors(_BRIGHTNESS, augmentation.brightness),
+            factors(_CONTRAST, augmentation.contrast),
+            factors(_SATURATION, augmentation.saturation),
+        )
+    return images
 
 
-def _nearest(x: Tensor) -> Tensor:
-    return ((x > -0.5) & (x <= 0.5)).to(x.dtype)
+def _rounds(augmentation: Augmentation) -> int:
+    return {"randaugment": augmentation.policy_ops, "autoaugment": 2}.get(augmentation.policy, 1)
 
 
-def _bilinear(x: Tensor) -> Tensor:
-    return (1 - x.abs()).clamp_(min=0)
-
-
-def _bicubic(x: Tensor) -> Tensor:
-    """Keys' cubic convolution (1981, equation 4) with a = -1/2."""
-    x = x.abs().clamp_(max=2)
-    return torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2)
-
-
-def _lanczos(x: Tensor) -> Tensor:
-    return torch.sinc(x) * torch.sinc(x / 3) * (x.abs() < 3)
-
-
-_FILTERS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
-    "nearest": _nearest,
-    "bilinear": _bilinear,
-    "bicubic": _bicubic,
-    "lanczos": _lanczos,
-}
-"""Pillow's filters: the weight of a pixel at a distance."""
-
-
-def _shift(images: Tensor, draws: Tensor, border: int) -> Tensor:
-    """Pad `(N, C, H, W)` with zeros on all sides and cut the original size from a random place.
-
-    Every row of the result is a run of W bytes in the padded batch: one gather of rows, at any of their
-    starting points, shifts both ways at once.
-    """
-    count, channels, height, width = images.shape
-    padded = pad(images, (border, border, border, border))
-    top, left = (draws[:, (_TOP, _LEFT)] * (2 * border + 1)).floor().to(torch.int64).unbind(1)
-    stride = padded.shape[3]
-    plane = padded.shape[2] * stride
-    starts = (top * stride + left).view(-1, 1, 1)
-    starts = starts + torch.arange(count * channels).view(count, channels, 1) * plane
-    starts = starts + torch.arange(height) * stride
-    runs = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
-    return runs.index_select(0, starts.view(-1).to(images.device)).view(images.shape)
-
-
-def _jitter(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
-    """Change brightness, then contrast, then saturation, each by its own factor for each image."""
-
-    def factors(column: int, strength: float) -> Tensor:
-        spread = 1 + strength * (2 * draws[:, column] - 1)
-        return spread.to(images.device, torch.float32).view(-1, 1, 1, 1)
-
-    pixels = images.to(torch.float32)
-    if augmentation.brightness:
-        pixels = (pixels * factors(_BRIGHTNESS, augmentation.brightness)).clamp_(0, 255)
-    if augmentation.contrast:
-        mean = _grey(pixels).mean((2, 3), keepdim=True)
-        pixels = torch.lerp(mean, pixels, factors(_CONTRAST, augmentation.contrast)).clamp_(0, 255)
-    if augmentation.saturation:
-        grey = _grey(pixels)
-        pixels = torch.lerp(grey, pixels, factors(_SATURATION, augmentation.saturation)).clamp_(0, 255)
-    return pixels.round_().to(torch.uint8)
-
-
-def _grey(pixels: Tensor) -> Tensor:
-    """Return the luma `(N, 1, H, W)` of RGB images; grey images are their own."""
-    if pixels.shape[1] == 1:
-        return pixels
-    weights = torch.tensor(_GREY, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * weights).sum(1, keepdim=True)
+def _policy(draws: Tensor, augmentation: Augmentation, height: int, width: int) -> list[Round]:
+    columns = draws[:, _POLICY:]
+    if augmentation.policy == "randaugment":
+        ops, magnitude = augmentation.policy_ops, augmentation.policy_magnitude
+        return policies.random_rounds(columns, height, width, ops, magnitude)
+    if augmentation.policy == "trivialaugment":
+        return policies.trivial_rounds(columns, height, width)
+    return policies.auto_rounds(columns, height, width)

@@ -27,7 +27,7 @@ class Affine(BaseModel):
         shear: how far a row moves sideways for each row of distance from the middle, either way.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     rotate: float = Field(0.0, ge=0, le=180)
     translate: float = Field(0.0, ge=0, lt=1)

@@ -11,6 +11,7 @@ integers and int64 tensors give the same numbers, on every device.
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import TypeVar, overload
 
@@ -28,6 +29,7 @@ class Stream(IntEnum):
 
     AUGMENT = 0
     ORDER = 1
+    MIX = 2
 
 
 @overload
@@ -62,26 +64,50 @@ def hash_key(
 
 
 @overload
-def uniform(key: int, count: int) -> list[float]:
+def uniform(key: int, count: int, start: int = 0) -> list[float]:
     """Return `count` numbers for one key."""
 
 
 @overload
-def uniform(key: Tensor, count: int) -> Tensor:
+def uniform(key: Tensor, count: int, start: int = 0) -> Tensor:
     """Return float64 `(N, count)` numbers for the keys `(N,)`."""
 
 
-def uniform(key: int | Tensor, count: int) -> list[float] | Tensor:
+def uniform(key: int | Tensor, count: int, start: int = 0) -> list[float] | Tensor:
     """Return `count` numbers in [0, 1) for each key; asking for more leaves the first ones as they are.
+
+    Args:
+        key: an integer, or int64 `(N,)`.
+        count: of the numbers.
+        start: how many of the key's numbers are passed over.
 
     Returns:
         A list for an integer key; for an int64 tensor `(N,)` a float64 tensor `(N, count)` on its device. Both
         hold multiples of 2^-53 and are equal to the last bit.
     """
+    steps = [_signed(_GAMMA * (step + 1)) for step in range(start, start + count)]
     if isinstance(key, int):
-        return [_shift(_mix(_wrap(key + step)), 11) * 2.0**-53 for step in _steps(count)]
-    steps = torch.tensor(_steps(count), dtype=torch.int64, device=key.device)
-    return _shift(_mix(key.unsqueeze(-1) + steps), 11).to(torch.float64) * 2.0**-53
+        return [_shift(_mix(_wrap(key + step)), 11) * 2.0**-53 for step in steps]
+    bits = _mix(key.unsqueeze(-1) + torch.tensor(steps, dtype=torch.int64, device=key.device))
+    return _shift(bits, 11).to(torch.float64) * 2.0**-53
+
+
+def normal(keys: Tensor, steps: Tensor) -> Tensor:
+    """Return two standard normal numbers for each step of a key (Box and Muller 1958).
+
+    Args:
+        keys: int64, of any shape.
+        steps: int64 that broadcasts with `keys`: which of a key's pairs.
+
+    Returns:
+        float32 of the broadcast shape with a last dimension of 2, on the device of `keys`. They are made of 32 bits
+        each, so that none is larger than 6.7. Devices may differ in the last bits.
+    """
+    bits = _mix(keys + (steps + 1) * _signed(_GAMMA))
+    # Centres of 2^32 equal parts of (0, 1]: the logarithm of 0 cannot come up.
+    radius = (_shift(bits, 32).to(torch.float32) + 0.5).mul_(2.0**-32).log_().mul_(-2).clamp_(min=0).sqrt_()
+    angle = (bits & 0xFFFFFFFF).to(torch.float32).mul_(math.tau * 2.0**-32)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
 
 
 def epoch_order(seed: int, epoch: int, length: int) -> Tensor:
@@ -90,10 +116,6 @@ def epoch_order(seed: int, epoch: int, length: int) -> Tensor:
     Sorting hashed keys, and not PyTorch's generator, keeps the order the same in every version of PyTorch.
     """
     return hash_key(seed, epoch, torch.arange(length), stream=Stream.ORDER).argsort(stable=True)
-
-
-def _steps(count: int) -> list[int]:
-    return [_signed(_GAMMA * (step + 1)) for step in range(count)]
 
 
 def _mix(value: Integers) -> Integers:

@@ -7,42 +7,31 @@ for photographs, decoded by workers. Both give uint8; normalisation happens here
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import islice
-from time import perf_counter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
 
 from neocog.data.augment import Augmentation
-from neocog.data.keys import epoch_order
-from neocog.data.memory import MemoryImages, decode
-from neocog.data.preprocess import Preprocessing, normalise
-from neocog.data.streaming import Request, StreamedImages
-from neocog.data.table import SMALL_SIDE, Split
+from neocog.data.feed import Batch, Feed, open_images
+from neocog.data.keys import Stream, epoch_order, hash_key
+from neocog.data.mixing import Mixing
+from neocog.data.preprocess import Preprocessing
+from neocog.data.streaming import Look, Request
+from neocog.data.table import Split
 from neocog.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    from neocog.data.cache import PhotoCache
+
+__all__ = ["Batch", "Batches", "EvaluationBatches", "TrainingBatches"]
+__all__ += ["evaluation_batches", "measure_mean_std", "training_batches"]
+
+Looks = Callable[[int], tuple[Look, Mixing]]
+
 _BLOCK = 256  # images that `measure_mean_std` reads at once
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images that go through the network at once.
-
-    Attributes:
-        images: float32 `(N, C, H, W)`, normalised, on the device.
-        targets: int64 `(N,)`, or float32 `(N, K)` where an image may have several classes; on the device.
-        indices: int64 `(N,)` on the CPU: the images' places in the split.
-    """
-
-    images: Tensor
-    targets: Tensor
-    indices: Tensor
-
-    def __len__(self) -> int:
-        return len(self.indices)
+_PLAIN = Augmentation(crop="none", flip=0)
 
 
 class Batches(Protocol):
@@ -69,11 +58,14 @@ class TrainingBatches:
         batch_size: images of one step, over all processes and micro-batches.
     """
 
-    def __init__(self, feed: _Feed, *, batch_size: int, seed: int, parts: range, of: int) -> None:
+    def __init__(
+        self, feed: Feed, *, batch_size: int, seed: int, parts: range, of: int, repeats: int, looks: Looks
+    ) -> None:
         self.batch_size = batch_size
         self.steps_per_epoch = feed.size // batch_size
         self._feed, self._seed = feed, seed
-        self._parts, self._share = parts, batch_size // of
+        self._parts, self._of, self._share = parts, of, batch_size // of
+        self._repeats, self._looks = repeats, looks
 
     @property
     def waited(self) -> float:
@@ -88,13 +80,19 @@ class TrainingBatches:
         Raises:
             DataError: an image cannot be decoded; the message names it.
         """
+        look, mixing = self._looks(epoch)
+        told = None if look == self._feed.look else look
         order = epoch_order(self._seed, epoch, self._feed.size).tolist()
-        requests = []
+        requests, keys = [], []
         for step in range(start, self.steps_per_epoch):
             for part in self._parts:
-                first = step * self.batch_size + part * self._share
-                requests.append(Request(order[first : first + self._share], (self._seed, epoch)))
-        batches = self._feed.batches(requests)
+                number = step * self._of + part  # of the micro-batch, over all processes
+                places = range(number * self._share, (number + 1) * self._share)
+                indices = [order[place // self._repeats] for place in places]
+                copies = [place % self._repeats for place in places] if self._repeats > 1 else None
+                requests.append(Request(indices, (self._seed, epoch), copies, told))
+                keys.append(hash_key(self._seed, epoch, number, stream=Stream.MIX))
+        batches = self._feed.batches(requests, mixing, keys)
         for _ in range(start, self.steps_per_epoch):
             yield list(islice(batches, len(self._parts)))
 
@@ -106,7 +104,7 @@ class TrainingBatches:
 class EvaluationBatches:
     """Every image once, in order, as prediction sees it; made by `evaluation_batches`. The last may be smaller."""
 
-    def __init__(self, feed: _Feed, *, batch_size: int) -> None:
+    def __init__(self, feed: Feed, *, batch_size: int) -> None:
         self._feed, self._batch_size = feed, batch_size
 
     def __len__(self) -> int:
@@ -115,7 +113,7 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch]:
         firsts = range(0, self._feed.size, self._batch_size)
         places = [range(first, min(first + self._batch_size, self._feed.size)) for first in firsts]
-        return self._feed.batches([Request(place, None) for place in places])
+        return self._feed.batches([Request(place, None) for place in places], Mixing(), ())
 
     @property
     def waited(self) -> float:
@@ -137,6 +135,11 @@ def training_batches(
     device: torch.device | str = "cpu",
     channels_last: bool = False,
     in_memory: bool | None = None,
+    repeats: int = 1,
+    mixing: Mixing | None = None,
+    looks: Looks | None = None,
+    classes: int | None = None,
+    cache: PhotoCache | None = None,
 ) -> TrainingBatches:
     """Return a split's batches for training; they are a function of the data, the settings and `seed` alone.
 
@@ -147,10 +150,14 @@ def training_batches(
     Batches are always full: the images left over at the end of an epoch are other ones in each epoch. A split
     smaller than `batch_size` makes one batch of all its images, less a remainder of the division.
 
+    With `repeats` r, an epoch shows the first 1 / r of its images, each r times in a row and varied differently each
+    time (Hoffer et al. 2019, "Augment your batch"); it has as many steps as without.
+
     Args:
         split: the images.
         preprocessing: size, colours and normalisation.
-        augmentation: how the images vary.
+        augmentation: how the images vary. Erasing and lighting happen after normalisation, blending after those, all on
+            the device.
         batch_size: images of one optimiser step, over all processes and micro-batches.
         accumulate: micro-batches of each process in a step.
         seed: decides order and augmentation.
@@ -160,11 +167,20 @@ def training_batches(
         device: where the batches are needed.
         channels_last: memory layout of the batches.
         in_memory: keep the decoded images in memory; None where they are small enough (see `Split.small`).
+        repeats: times that each image comes in a row.
+        mixing: how the images of a micro-batch are blended; None for not at all.
+        looks: what an epoch, counted from 0, has instead of `preprocessing`, `augmentation` and `mixing`, for settings
+            that vary as training goes on. Images in memory are kept at the size of `preprocessing` and resized from
+            there, so let that be the largest.
+        classes: of targets that are blended; None takes the split's.
+        cache: decoded photographs on disk, from `neocog.data.cache.open_cache`.
 
     Raises:
-        UsageError: the batch cannot be divided equally.
+        UsageError: the batch cannot be divided equally, or `repeats` is below 1.
         DataError: there are fewer images than micro-batches, or one of them cannot be decoded.
     """
+    if repeats < 1:
+        raise UsageError(f"repeats must be 1 or more, not {repeats}")
     if min(batch_size, accumulate, world_size) < 1 or not 0 <= rank < world_size:
         raise UsageError(
             f"batch size {batch_size}, accumulate {accumulate} and world size {world_size} must be at least 1, "
@@ -181,13 +197,19 @@ def training_batches(
             f"{split.name}: {len(split)} training images are too few for {micro_batches} micro-batches; "
             "add images, or use fewer processes or `--set accumulate=1`"
         )
-    images = _open(split, preprocessing, augmentation, workers, torch.device(device), in_memory, keep=True)
+    look, place = Look(preprocessing, augmentation), torch.device(device)
+    images = open_images(
+        split, look, workers=workers, device=place, in_memory=in_memory, keep_workers=True, cache=cache
+    )
+    usual = (look, mixing or Mixing())
     return TrainingBatches(
-        _Feed(images, split.targets(), preprocessing, torch.device(device), channels_last),
+        Feed(images, split, look, place, channels_last, classes),
         batch_size=min(batch_size, len(split) // micro_batches * micro_batches),
         seed=seed,
         parts=range(rank * accumulate, (rank + 1) * accumulate),
         of=micro_batches,
+        repeats=repeats,
+        looks=looks or (lambda epoch: usual),
     )
 
 
@@ -207,9 +229,11 @@ def evaluation_batches(
     """
     if batch_size < 1:
         raise UsageError(f"batch size must be at least 1, not {batch_size}")
-    images = _open(split, preprocessing, None, workers, torch.device(device), in_memory, keep=False)
-    feed = _Feed(images, split.targets(), preprocessing, torch.device(device), channels_last)
-    return EvaluationBatches(feed, batch_size=batch_size)
+    look, place = Look(preprocessing, _PLAIN), torch.device(device)
+    images = open_images(
+        split, look, workers=workers, device=place, in_memory=in_memory, keep_workers=False, cache=None
+    )
+    return EvaluationBatches(Feed(images, split, look, place, channels_last, None), batch_size=batch_size)
 
 
 def measure_mean_std(
@@ -225,7 +249,8 @@ def measure_mean_std(
     """
     if not len(split):
         raise DataError(f"{split.name}: has no images to measure; add some")
-    images = _open(split, preprocessing, None, workers, torch.device("cpu"), None, keep=False)
+    look, device = Look(preprocessing, _PLAIN), torch.device("cpu")
+    images = open_images(split, look, workers=workers, device=device, in_memory=None, keep_workers=False, cache=None)
     places = [range(first, min(first + _BLOCK, len(split))) for first in range(0, len(split), _BLOCK)]
     total = torch.zeros(preprocessing.channels, dtype=torch.int64)
     squares = torch.zeros_like(total)
@@ -237,69 +262,3 @@ def measure_mean_std(
     mean = [int(value) / pixels for value in total]
     variance = [int(value) / pixels - centre**2 for value, centre in zip(squares, mean, strict=True)]
     return tuple(m / 255 for m in mean), tuple(max(v, 0) ** 0.5 / 255 or 1.0 for v in variance)
-
-
-class _Images(Protocol):
-    """A store of uint8 images: `MemoryImages` or `StreamedImages`."""
-
-    def fetch(self, requests: Iterable[Request]) -> Iterator[Tensor]: ...
-
-    def close(self) -> None: ...
-
-
-class _Feed:
-    """Makes batches of what a store fetches: targets, device, normalisation and layout."""
-
-    def __init__(
-        self,
-        images: _Images,
-        targets: Tensor,
-        preprocessing: Preprocessing,
-        device: torch.device,
-        channels_last: bool,
-    ) -> None:
-        self.size = len(targets)
-        self.waited = 0.0
-        self._images, self._targets, self._preprocessing = images, targets, preprocessing
-        self._device = device
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
-
-    def batches(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        fetched = zip(requests, self._images.fetch(requests), strict=True)
-        while True:
-            began = perf_counter()
-            pair = next(fetched, None)
-            batch = self._finish(*pair) if pair else None
-            self.waited += perf_counter() - began
-            if batch is None:
-                return
-            yield batch
-
-    def _finish(self, request: Request, pixels: Tensor) -> Batch:
-        images = normalise(pixels.to(self._device, non_blocking=True), self._preprocessing)
-        indices = torch.tensor(request.indices, dtype=torch.int64)
-        targets = self._targets[indices].to(self._device, non_blocking=True)
-        return Batch(images.contiguous(memory_format=self._layout), targets, indices)
-
-    def close(self) -> None:
-        self._images.close()
-
-
-def _open(
-    split: Split,
-    preprocessing: Preprocessing,
-    augmentation: Augmentation | None,
-    workers: int,
-    device: torch.device,
-    in_memory: bool | None,
-    keep: bool,
-) -> _Images:
-    """Choose and open the store that suits the images."""
-    if in_memory is None:
-        # Small images that the network sees much enlarged would fill the memory after all.
-        in_memory = len(split) > 0 and max(preprocessing.size) <= SMALL_SIDE and split.small
-    if in_memory:
-        pixels = decode(split, preprocessing).to(device)
-        return MemoryImages(pixels, preprocessing, augmentation)
-    pin = device.type == "cuda"
-    return StreamedImages(split, preprocessing, augmentation, workers=workers, keep_workers=keep, pin=pin)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from neocog.data.augment import Augmentation, augment, draw
+from neocog.data.augment import augment, draw
 from neocog.data.keys import hash_key
 from neocog.data.preprocess import Preprocessing
-from neocog.data.streaming import Request, StreamedImages
+from neocog.data.streaming import Look, Request, StreamedImages
 from neocog.data.table import Split
 
 _BLOCK = 512  # images that a process decodes at once
+_TOGETHER = 1024  # images of several batches that are varied at once
 _FEW = 4 * _BLOCK  # so many are decoded before other processes have been started
 
 _decoded: WeakKeyDictionary[Split, dict[Preprocessing, Tensor]] = WeakKeyDictionary()
@@ -46,27 +47,56 @@ def decode(split: Split, preprocessing: Preprocessing) -> Tensor:
 class MemoryImages:
     """Decoded images of one size.
 
+    Batches that follow each other are varied together, up to a block: what an operation costs besides its pixels is
+    paid once for many. As each image is varied by its own key, this changes none of them.
+
     Args:
         pixels: uint8 `(N, C, H, W)` on the training device, from `decode`.
-        preprocessing: gives the resampling filter.
-        augmentation: how requests with a key vary the images; None where there will be none.
+        look: how requests are prepared and varied that do not say so themselves.
     """
 
-    def __init__(self, pixels: Tensor, preprocessing: Preprocessing, augmentation: Augmentation | None = None) -> None:
-        self._pixels, self._preprocessing, self._augmentation = pixels, preprocessing, augmentation
+    def __init__(self, pixels: Tensor, look: Look) -> None:
+        self._pixels, self._look = pixels, look
 
     def fetch(self, requests: Iterable[Request]) -> Iterator[Tensor]:
-        """Yield a uint8 batch `(N, C, H, W)` on the pixels' device for each request, in their order."""
+        """Yield a uint8 batch `(N, C, H, W)` on the pixels' device for each request, in their order.
+
+        It has the size of the request's look, or that of the stored pixels where the request names none.
+        """
+        together: list[Request] = []
+        images = 0
         for request in requests:
-            indices = torch.tensor(request.indices, dtype=torch.int64)
-            batch = self._pixels.index_select(0, indices.to(self._pixels.device))
-            if request.key is not None and self._augmentation is not None:
-                draws = draw(hash_key(*request.key, indices), self._augmentation)
-                batch = augment(batch, draws, self._augmentation, self._preprocessing.interpolation)
-            yield batch
+            first = together[0] if together else request
+            if images + len(request.indices) > _TOGETHER or (request.key, request.look) != (first.key, first.look):
+                yield from self._fetch(together)
+                together, images = [], 0
+            together.append(request)
+            images += len(request.indices)
+        yield from self._fetch(together)
+
+    def _fetch(self, requests: Sequence[Request]) -> Iterator[Tensor]:
+        """Yield the batches of requests of one key and one look."""
+        if not requests:
+            return
+        preprocessing, augmentation = requests[0].look or self._look
+        indices = [torch.tensor(request.indices, dtype=torch.int64) for request in requests]
+        block = self._pixels.index_select(0, torch.cat(indices).to(self._pixels.device))
+        if requests[0].key is not None:
+            keys = torch.cat([request_keys(*pair) for pair in zip(requests, indices, strict=True)])
+            draws = draw(keys, augmentation)
+            block = augment(block, draws, augmentation, preprocessing.interpolation, preprocessing.size)
+        yield from torch.split(block, [len(request.indices) for request in requests])
 
     def close(self) -> None:
         """Do nothing: there are no workers to end."""
+
+
+def request_keys(request: Request, indices: Tensor) -> Tensor:
+    """Return the keys of a request's images, int64 `(N,)`; `indices` are the request's, as a tensor."""
+    if request.key is None:
+        raise ValueError("a request without a key varies nothing")
+    copies = 0 if request.copies is None else torch.tensor(request.copies, dtype=torch.int64)
+    return hash_key(*request.key, indices, copies)
 
 
 def _cores() -> int:
