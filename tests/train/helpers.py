@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from neocog.data.keys import epoch_order
 from neocog.data.loading import Batch
+from neocog.layers.drop import StochasticDepth
 from neocog.models._classifier import Classifier, ModelConfig
+from neocog.train.supervised import SupervisedTask
 
 
 class TinyNetwork(Classifier):
@@ -29,6 +31,40 @@ class TinyNetwork(Classifier):
     def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
         pooled = self.drop(features.mean((2, 3)))
         return pooled if pre_logits else self.fc(pooled)
+
+
+class Staged(Classifier):
+    """A stem, two stages and a head, with norms and dropouts that freezing must hold still."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelConfig(num_classes=3))
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)
+        self.layer1 = nn.Sequential(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8), nn.Dropout(0.2))
+        self.layer2 = nn.Sequential(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8))
+        self.fc = nn.Linear(8, 3)
+        self.num_features, self.stage_names = 8, ("layer1", "layer2")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.layer2(self.layer1(self.bn1(self.conv1(x)).relu()).relu())
+
+    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
+        pooled = features.mean((2, 3))
+        return pooled if pre_logits else self.fc(pooled)
+
+
+class Skipping(TinyNetwork):
+    """The tiny network with two blocks that are left out at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Conv2d(8, 8, 1) for _ in range(2))
+        self.depth = StochasticDepth(0.5, "batch")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = super().forward_features(x)
+        for block in self.blocks:
+            x = self.depth(x, lambda block=block, x=x: block(x))
+        return x
 
 
 class TensorBatches:
@@ -57,3 +93,13 @@ def make_network(*, norm: bool = False, dropout: float = 0.0) -> TinyNetwork:
     """Return the same network each time."""
     torch.manual_seed(0)
     return TinyNetwork(norm=norm, dropout=dropout)
+
+
+def make_task(kind: str) -> SupervisedTask:
+    """Return the task of a kind, the same each time: plain, norm, frozen (released part by part) or skipping."""
+    torch.manual_seed(0)
+    if kind == "frozen":
+        return SupervisedTask(Staged(), unfreeze=0.5)
+    if kind == "skipping":
+        return SupervisedTask(Skipping())
+    return SupervisedTask(make_network(norm=kind == "norm"))

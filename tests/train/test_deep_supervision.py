@@ -15,9 +15,10 @@ from neocog.models._classifier import AuxiliaryHead
 from neocog.train.deep_supervision import DeepSupervisionTask
 from neocog.train.distributed import Alone, Together
 from neocog.train.fit import fit
+from neocog.train.losses import classification_loss
 from neocog.train.recipe import Loss, Recipe
 from neocog.train.state import State
-from neocog.train.supervised import SupervisedTask, classification_loss
+from neocog.train.supervised import SupervisedTask
 
 IMAGES = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 BATCH = Batch(IMAGES, torch.arange(8) % 3, torch.arange(8))
@@ -90,18 +91,21 @@ def test_the_weight_falls_epoch_by_epoch_and_a_resumed_run_goes_on_with_it():
     loss = Loss(auxiliary_weight=0.8, auxiliary_decay=True)
     recipe = Recipe(epochs=4, batch_size=8, loss=loss)
     task = DeepSupervisionTask(SupervisedNetwork(), loss, epochs=4)
-    weights, kept = [float(task.auxiliary_weight)], None
+    weights, kept = [], None
     for state in fit(task, TensorBatches(), recipe):
-        weights.append(float(task.auxiliary_weight))
+        weights.append(task.auxiliary_weight)
         if state.step == 7:
             kept = {name: tensor.clone() for name, tensor in state.tensors().items()}, state.meta()
-    assert weights == pytest.approx([0.8] * 3 + [0.6] * 3 + [0.4] * 3 + [0.2] * 3 + [0.0])
+    assert weights == pytest.approx([0.8] * 3 + [0.6] * 3 + [0.4] * 3 + [0.2] * 3)
 
     other = DeepSupervisionTask(SupervisedNetwork(), loss, epochs=4)
     state = State.start(other, recipe, steps_per_epoch=3)
     assert kept is not None
-    state.restore(*kept)
-    assert float(other.auxiliary_weight) == pytest.approx(0.4)
+    tensors, meta = kept
+    # Older checkpoints counted steps in the task.
+    state.restore({**tensors, "task.step": torch.tensor(7), "task.steps_per_epoch": torch.tensor(3)}, meta)
+    other.begin(7 / 3)
+    assert other.auxiliary_weight == pytest.approx(0.4)
     *_, _ = fit(other, TensorBatches(), recipe, state)
     for name, tensor in task.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
@@ -110,7 +114,7 @@ def test_the_weight_falls_epoch_by_epoch_and_a_resumed_run_goes_on_with_it():
 def test_a_weight_that_does_not_decay_stays():
     task = DeepSupervisionTask(SupervisedNetwork(), Loss(auxiliary_weight=0.3), epochs=2)
     *_, _ = fit(task, TensorBatches(), Recipe(epochs=2, batch_size=8))
-    assert float(task.auxiliary_weight) == pytest.approx(0.3)
+    assert task.auxiliary_weight == pytest.approx(0.3)
 
 
 def test_a_compiled_network_gives_the_same_loss():

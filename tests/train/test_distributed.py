@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import TensorBatches, make_network
+from helpers import TensorBatches, make_network, make_task
 from torch import Tensor, nn
 
 from neocog.jobs._epochs import EpochLog
@@ -29,6 +29,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"),
         *(str(HERE / "two_processes.py"), str(out), "plain:1", "norm:1", "norm:2"),
+        *("frozen:1", "frozen:2", "skipping:1", "skipping:2"),
     ]
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -38,8 +39,8 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     return saved
 
 
-def one_process(norm: bool, accumulate: int) -> dict[str, Tensor]:
-    task = SupervisedTask(make_network(norm=norm))
+def one_process(kind: str, accumulate: int) -> dict[str, Tensor]:
+    task = make_task(kind)
     *_, _ = fit(task, TensorBatches(accumulate=accumulate), RECIPE)
     return task.state_dict()
 
@@ -50,7 +51,7 @@ def test_two_processes_equal_one_at_the_same_global_batch(together: dict[str, di
     assert saved["mean"] == 0.5
     assert saved["gathered"] == [[0.0, 7.0], [1.0, 7.0]]
     assert saved["flags"] == (True, False, True)
-    for name, tensor in one_process(False, 1).items():
+    for name, tensor in one_process("plain", 1).items():
         torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-7)
 
 
@@ -99,7 +100,7 @@ def test_with_batch_norm_they_equal_one_that_accumulates_the_same_micro_batches(
     together: dict[str, dict[str, Any]], accumulate: int
 ) -> None:
     saved = together[f"norm:{accumulate}"]["weights"]
-    for name, tensor in one_process(True, 2 * accumulate).items():
+    for name, tensor in one_process("norm", 2 * accumulate).items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(saved[name], tensor, rtol=1e-5, atol=1e-6)
 
@@ -119,3 +120,31 @@ def test_running_statistics_move_towards_the_mean_over_processes(together: dict[
         seen.clear()
     torch.testing.assert_close(saved["network.norm.running_mean"], mean, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(saved["network.norm.running_var"], variance, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("kind", ["frozen", "skipping"])
+def test_parameters_without_a_gradient_in_some_steps_end_as_in_one_process(
+    together: dict[str, dict[str, Any]], kind: str, accumulate: int
+) -> None:
+    saved = together[f"{kind}:{accumulate}"]
+    assert saved["looks"]
+    for name, tensor in one_process(kind, 2 * accumulate).items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_only_tasks_that_leave_parameters_out_make_processes_look_for_them(
+    together: dict[str, dict[str, Any]],
+) -> None:
+    assert not together["plain:1"]["looks"]
+
+
+def test_statistics_of_a_frozen_norm_are_no_one_s_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, norms = object.__new__(Together), nn.ModuleList([nn.BatchNorm2d(2), nn.BatchNorm2d(2)])
+    norms[0].eval()
+    sync._norms = list(norms)
+    monkeypatch.setattr(sync, "mean", lambda values: values + 1, raising=False)
+    sync.after_step()
+    assert norms[0].running_mean.tolist() == [0.0, 0.0]
+    assert norms[1].running_mean.tolist() == [1.0, 1.0]

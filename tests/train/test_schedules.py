@@ -58,3 +58,51 @@ def test_exponential_grows_geometrically() -> None:
     found = rates(Schedule(name="exponential", final=100.0))
     ratios = [b / a for a, b in itertools.pairwise(found)]
     assert ratios == pytest.approx([100 ** (1 / (EPOCHS * STEPS))] * len(ratios))
+
+
+def timm_rates(scheduler: object) -> list[float]:
+    found = []
+    for update in range(EPOCHS * STEPS):
+        scheduler.step_update(update)  # type: ignore[attr-defined]
+        found.append(scheduler.optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
+    return found
+
+
+def optimizer() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+
+
+@pytest.mark.parametrize("warmup", [0, 2 * STEPS, 2 * STEPS + 3])
+def test_warm_up_and_cosine_equal_timm_s_at_every_update(warmup: int) -> None:
+    """With timm's warmup_prefix, the cosine begins where the warm-up ends."""
+    from timm.scheduler import CosineLRScheduler
+
+    theirs = CosineLRScheduler(
+        optimizer(),
+        EPOCHS * STEPS - warmup,
+        0.004,
+        warmup_t=warmup,
+        warmup_lr_init=0.02,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+    ours = rates(Schedule(name="cosine", warmup_epochs=warmup / STEPS, warmup_start=0.05, final=0.01))
+    assert ours == pytest.approx(timm_rates(theirs))
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_warm_up_and_steps_equal_timm_s_at_every_update(warmup: int) -> None:
+    """timm takes a step one update before its milestone (a convention that it keeps for old runs), hence the + 1."""
+    from timm.scheduler import MultiStepLRScheduler
+
+    theirs = MultiStepLRScheduler(
+        optimizer(),
+        [3 * STEPS + 1, 7 * STEPS + 1],
+        0.2,
+        warmup_t=warmup * STEPS,
+        warmup_lr_init=0.04,
+        warmup_prefix=False,
+        t_in_epochs=False,
+    )
+    ours = rates(Schedule(name="step", milestones=(3, 7), gamma=0.2, warmup_epochs=warmup, warmup_start=0.1))
+    assert ours == pytest.approx(timm_rates(theirs))

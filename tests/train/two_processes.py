@@ -1,8 +1,8 @@
 """Run by torchrun in test_distributed: trains the tiny network on every process and saves what the main one has.
 
-    two_processes.py OUT NORM:ACCUMULATE ...
+    two_processes.py OUT KIND:ACCUMULATE ...
 
-One start of the processes serves all settings; for each, a network of its own is trained.
+One start of the processes serves all settings; for each, a task of its own is trained.
 """
 
 from __future__ import annotations
@@ -12,30 +12,29 @@ import sys
 from typing import Any
 
 import torch
-from helpers import TensorBatches, make_network
+from helpers import TensorBatches, make_task
 
 from neocog.errors import TrainingError
 from neocog.jobs._epochs import EpochLog
 from neocog.train.distributed import Together, join_processes, leave_processes, once
 from neocog.train.fit import fit
 from neocog.train.recipe import Recipe
-from neocog.train.supervised import SupervisedTask
 
 
 def main(out: str, *settings: str) -> None:
     join_processes("cpu")
     found = {}
     for setting in settings:
-        norm, accumulate = setting.split(":")
-        found[setting] = train(norm == "norm", int(accumulate))
+        kind, accumulate = setting.split(":")
+        found[setting] = train(kind, int(accumulate))
     if int(os.environ["RANK"]) == 0:
         torch.save(found, out)
     leave_processes()
 
 
-def train(norm: bool, accumulate: int) -> dict[str, Any]:
+def train(kind: str, accumulate: int) -> dict[str, Any]:
     recipe = Recipe(epochs=2, batch_size=8)
-    task = SupervisedTask(make_network(norm=norm, dropout=0.0))
+    task = make_task(kind)
     sync = Together(task)
     batches = TensorBatches(accumulate=accumulate, rank=sync.rank, world_size=sync.world_size)
     log, rows = EpochLog(), []
@@ -57,6 +56,7 @@ def train(norm: bool, accumulate: int) -> dict[str, Any]:
     return {
         "weights": task.state_dict(),
         "step": state.step,
+        "looks": sync.module.find_unused_parameters,  # for parameters without a gradient
         "rows": rows,
         "mean": sync.mean(torch.tensor([float(sync.rank)])).item(),
         "gathered": sync.gather(torch.tensor([float(sync.rank), 7.0])).tolist(),

@@ -1,7 +1,8 @@
-"""An exponential moving average of the weights (Polyak and Juditsky 1992, in the form of Tan and Le 2019)."""
+"""Averages of the weights over steps: moving (Polyak and Juditsky 1992) and uniform (Izmailov et al. 2018)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,11 +16,18 @@ class WeightAverage:
     """Keeps an average of a module's parameters and of its floating-point buffers.
 
     Batch norm's running statistics are averaged like the weights, so that they describe the averaged network's
-    neighbourhood in time and not its last step alone.
+    neighbourhood in time and not its last step alone. What the average does at an update follows from the update's
+    number; nothing is counted here, so nothing but the averaged tensors needs a place in a checkpoint.
+
+    Args:
+        module: whose weights.
+        settings: which average.
+        total: updates of the whole run, of which `settings.start` is a share.
     """
 
-    def __init__(self, module: nn.Module, settings: Average) -> None:
+    def __init__(self, module: nn.Module, settings: Average, total: int = 0) -> None:
         self.settings = settings
+        self.before = math.ceil(settings.start * total - 1e-9)  # a share may fall short of a whole update by rounding
         self.live = {
             name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()
         }
@@ -28,22 +36,34 @@ class WeightAverage:
     @property
     def active(self) -> bool:
         """Whether the recipe averages at all."""
-        return self.settings.decay > 0
+        return self.settings.active
 
     @torch.no_grad()
     def restart(self) -> None:
         """Begin the average at the weights as they are now."""
-        for name, averaged in self.tensors.items():
-            averaged.copy_(self.live[name])
+        if self.tensors:
+            torch._foreach_copy_(list(self.tensors.values()), list(self.live.values()))
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
         """Move the average towards the weights after the update number `updates`, counted from 1."""
-        if self.active:
-            decay = self.settings.decay
-            if self.settings.warmup:
-                decay = min(decay, (1 + updates) / (10 + updates))
-            torch._foreach_lerp_(list(self.tensors.values()), list(self.live.values()), 1 - decay)
+        if not self.active:
+            return
+        kept = self.share_kept(updates - self.before)
+        if kept == 0:
+            self.restart()
+        else:
+            torch._foreach_lerp_(list(self.tensors.values()), list(self.live.values()), 1 - kept)
+
+    def share_kept(self, number: int) -> float:
+        """Return the share that the old average keeps at averaged update `number`, counted from 1; 0 before it."""
+        if number < 1:
+            return 0.0
+        if self.settings.name == "uniform":
+            return 1 - 1 / number
+        if self.settings.warmup:
+            return min(self.settings.decay, (1 + number) / (10 + number))
+        return self.settings.decay
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from neocog.inference.evaluation import PrecisionName, autocast
+from neocog.train.adaptive_clip import clip_adaptively
 
 
 class Precision:
@@ -19,10 +20,15 @@ class Precision:
         name: "fp32", "bf16" or "fp16"; parameters and updates stay in float32.
         device: type of the device, "cpu" or "cuda".
         clip_norm: largest norm of the whole gradient; None for no clipping.
+        clip_adaptive: largest norm of a unit's gradient as a share of the norm of its weights, outside the groups
+            marked `head`; None for no such clipping. It comes before `clip_norm`, which then bounds what is left.
     """
 
-    def __init__(self, name: PrecisionName, device: str, clip_norm: float | None = None) -> None:
-        self.name, self.device, self.clip_norm = name, torch.device(device), clip_norm
+    def __init__(
+        self, name: PrecisionName, device: str, clip_norm: float | None = None, clip_adaptive: float | None = None
+    ) -> None:
+        self.name, self.device = name, torch.device(device)
+        self.clip_norm, self.clip_adaptive = clip_norm, clip_adaptive
         self.scaler = torch.amp.GradScaler(device, enabled=name == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -35,8 +41,12 @@ class Precision:
 
     def update(self, optimizer: Optimizer) -> bool:
         """Step `optimizer` and clear the gradient; False where float16 overflowed and the step was skipped."""
-        if self.clip_norm is not None:
+        if self.clip_norm is not None or self.clip_adaptive is not None:
             self.scaler.unscale_(optimizer)
+        if self.clip_adaptive is not None:
+            clipped = (p for group in optimizer.param_groups if not group.get("head") for p in group["params"])
+            clip_adaptively(clipped, self.clip_adaptive)
+        if self.clip_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         before = self.scaler.get_scale()

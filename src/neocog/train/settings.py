@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from neocog.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -14,6 +16,17 @@ class Setting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    def _refuse_unread(self, group: str, choice: str, readers: dict[str, tuple[str, ...]]) -> None:
+        """Raise a UsageError where a field has been set that `choice` does not read: it would have no effect."""
+        for name, read_by in readers.items():
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default and choice not in read_by:
+                who = f"{' and '.join(read_by)} {'do' if len(read_by) > 1 else 'does'}"
+                raise UsageError(
+                    f"{group}.{name} is {value!r}, but {choice} does not read it ({who}): "
+                    f"set it back to {default!r}, or choose another {group}.name"
+                )
+
 
 class Loss(Setting):
     """What is minimised.
@@ -22,12 +35,13 @@ class Loss(Setting):
         name: cross entropy over classes, binary cross entropy with one decision a class, or for the same decisions the
             squared hinge loss of an L2-SVM (Tang 2013, arXiv:1306.0239), or the margin loss of capsules, whose outputs
             are lengths in [0, 1) (Sabour et al. 2017, "Dynamic routing between capsules", equation 4).
-        label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
+        label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7): of K, each
+            gets 1/K of it, for every loss.
         balance: weigh each class by the inverse of its frequency, to a mean weight of 1.
         rubbish: penalty of a constant "rubbish" class that only the partition function knows (LeCun et al.
             1998, equation 9); None leaves it out. For cross entropy without smoothing.
         threshold: for binary cross entropy on mixed images: a share of a class above it counts as the class (Wightman
-            et al. 2021, "ResNet strikes back", section 3); None keeps the shares.
+            et al. 2021, "ResNet strikes back", section 3), shares being smoothed before it; None keeps the shares.
         auxiliary_weight: of the loss of each auxiliary head, which is added to the network's own; the network is built
             with them exactly if it is above 0. 0.3 in GoogLeNet (Szegedy et al. 2014, section 5).
         auxiliary_threshold: where a head's loss is below this γ it is left alone (Lee et al. 2014, equation 3).
@@ -43,6 +57,13 @@ class Loss(Setting):
     auxiliary_threshold: float = Field(0.0, ge=0)
     auxiliary_decay: bool = False
 
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        self._refuse_unread("loss", self.name, {"rubbish": ("cross_entropy",), "threshold": ("binary_cross_entropy",)})
+        if self.rubbish is not None and self.label_smoothing:
+            raise UsageError("loss.rubbish goes with hard targets: set loss.label_smoothing to 0, or rubbish to None")
+        return self
+
 
 class Optimizer(Setting):
     """How parameters move.
@@ -53,14 +74,15 @@ class Optimizer(Setting):
             2024) and moves all else by SGD.
         lr: peak learning rate at the recipe's batch size.
         momentum: of SGD and Muon.
-        nesterov: Nesterov's momentum, of both.
+        nesterov: Nesterov's momentum, of both; it needs a momentum.
         betas: of AdamW and LAMB.
         rho: of Adadelta: share of the old averages that a step keeps.
         eps: added to denominators; None takes the optimiser's own: 1e-8 for AdamW, 1e-6 for LAMB and Adadelta.
         weight_decay: applied to weights of two or more dimensions only, unless `decay_all`.
         decay_all: also decay biases and normalisation parameters, as papers before 2017 did.
-        decoupled: of SGD: shrink the weights by rate times decay, apart from the gradient and its momentum (Loshchilov
-            and Hutter 2017, algorithm 1).
+        decoupled: of SGD, also of the part that Muon leaves to it: shrink the weights by rate times decay, apart from
+            the gradient and its momentum (Loshchilov and Hutter 2017, algorithm 1). AdamW and Muon's filters always
+            decay so.
         head_lr_scale: factor on the rate of the network's last layer, for fine-tuning.
         rest_lr_scale: of Muon: factor on the rate of what SGD moves: biases, norms and the head.
         layer_decay: factor on the rate from each stage to the one before it, from the head down to the stem (Howard and
@@ -81,6 +103,23 @@ class Optimizer(Setting):
     rest_lr_scale: float = Field(1.0, gt=0)
     layer_decay: float = Field(1.0, gt=0, le=1)
 
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        descent = ("sgd", "muon")
+        readers = {
+            "momentum": descent,
+            "nesterov": descent,
+            "decoupled": descent,
+            "rest_lr_scale": ("muon",),
+            "betas": ("adamw", "lamb"),
+            "rho": ("adadelta",),
+            "eps": ("adamw", "lamb", "adadelta"),
+        }
+        self._refuse_unread("optimizer", self.name, readers)
+        if self.nesterov and not self.momentum:
+            raise UsageError("optimizer.nesterov looks ahead along the momentum: set optimizer.momentum above 0")
+        return self
+
 
 class Schedule(Setting):
     """How the learning rate changes: linear warm-up, then a decay.
@@ -92,7 +131,7 @@ class Schedule(Setting):
         warmup_start: first rate of the warm-up, as a share of the peak.
         milestones: for "step": epochs at which the rate is multiplied by `gamma`.
         gamma: for "step".
-        final: for "cosine", "linear" and "exponential": last rate as a share of the peak.
+        final: for "cosine", "linear" and "exponential": last rate as a share of the peak; above 0 for "exponential".
     """
 
     name: Literal["constant", "step", "cosine", "linear", "exponential"] = "cosine"
@@ -101,6 +140,14 @@ class Schedule(Setting):
     milestones: tuple[float, ...] = ()
     gamma: float = Field(0.1, gt=0)
     final: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        readers = {"milestones": ("step",), "gamma": ("step",), "final": ("cosine", "linear", "exponential")}
+        self._refuse_unread("schedule", self.name, readers)
+        if self.name == "exponential" and not self.final:
+            raise UsageError("schedule.exponential goes geometrically to schedule.final: set that above 0")
+        return self
 
 
 class Average(Setting):
@@ -113,10 +160,21 @@ class Average(Setting):
         decay: of "exponential": share of the old average kept at each step; 0 turns averaging off.
         warmup: of "exponential": let the decay grow as min(decay, (1 + step) / (10 + step)), so that the start is
             forgotten.
-        start: share of the run after which averaging begins; before, the average is the weights themselves.
+        start: share of the run after which averaging begins; before, the average is the weights themselves. The step
+            of `warmup` is counted from there.
     """
 
     name: Literal["exponential", "uniform"] = "exponential"
     decay: float = Field(0.0, ge=0, lt=1)
     warmup: bool = True
     start: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is averaged."""
+        return self.name == "uniform" or self.decay > 0
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        self._refuse_unread("average", self.name, {"decay": ("exponential",), "warmup": ("exponential",)})
+        return self

@@ -45,8 +45,8 @@ class State:
             task=task,
             recipe=recipe,
             optimizer=build_optimizer(task.param_groups(recipe.optimizer), recipe.optimizer),
-            precision=Precision(recipe.forward_precision, device, recipe.clip_norm),
-            average=WeightAverage(task, recipe.average),
+            precision=Precision(recipe.forward_precision, device, recipe.clip_norm, recipe.clip_adaptive),
+            average=WeightAverage(task, recipe.average, recipe.epochs * steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
         )
 
@@ -98,11 +98,16 @@ class State:
         self.task.load_state_dict(named["task"])
         for name, tensor in named["average"].items():
             self.average.tensors[name].copy_(tensor)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = [(p, group) for group in self.optimizer.param_groups for p in group["params"]]
         for name, tensor in named["optimizer"].items():
             index, _, entry = name.partition(".")
-            parameter = parameters[int(index)]
-            like = torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty_like(tensor)
+            parameter, group = parameters[int(index)]
+            if entry == "step":  # fused kernels read the count where they run, the others on the CPU
+                like = torch.empty_like(tensor, device=parameter.device if group.get("fused") else "cpu")
+            elif tensor.shape == parameter.shape:
+                like = torch.empty_like(parameter)
+            else:
+                like = torch.empty_like(tensor, device=parameter.device)
             self.optimizer.state[parameter][entry] = like.copy_(tensor)
         self.step, self.updates = meta["step"], meta["updates"]
         if meta["scaler"]:
