@@ -32,6 +32,7 @@ PICTURED = {
     "alexnet": "alexnet_2012", "densenet": "densenet121", "fitnets": "fitnet4", "googlenet": "googlenet",
     "highway": "highway_a", "inception_resnet": "inception_resnet_v2", "lenet": "lenet5", "nin": "nin_imagenet",
     "mobilenetv2": "mobilenetv2_100", "perceptron": "mlp_mnist", "preact_resnet": "resnetv2_50", "resnet": "resnet50",
+    "resnet_d": "resnet50d",
     "resnext": "resnext50_32x4d", "senet": "seresnet50", "vgg": "vgg16", "wide_resnet": "wide_resnet28_10",
 }  # fmt: skip
 """The network that stands for a family on its page; of any other family, the first in the catalog's file."""

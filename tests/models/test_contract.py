@@ -35,7 +35,7 @@ from neocog.models._family import Family
 NAMES = list_models()
 FAMILIES = sorted({describe(name).family for name in NAMES})
 
-ONE_SIZE = {"lenet", "neocognitron", "perceptron", "fitnet_teacher"}
+ONE_SIZE = {"lenet", "neocognitron", "perceptron", "fitnet_teacher", "convnetjs"}
 ONE_SIZE |= {f"{kind}_mlp_{layers}" for kind in ("highway", "plain") for layers in (10, 20, 50, 100)}
 """Families, or single networks of them, whose layers fit images of one size only."""
 NO_CONVOLUTION = {"neocognitron", "perceptron"}

@@ -22,7 +22,7 @@ from parity import (
 from torch import Tensor
 
 from neocog.errors import UsageError
-from neocog.models import tap
+from neocog.models import create_model, tap
 from neocog.models.resnet import CONFIGS, ResNet
 
 IN_TORCHVISION = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -246,3 +246,29 @@ def test_one_pixel_is_enough_to_predict():
 def test_a_network_without_blocks_or_filters_is_refused(edits):
     with pytest.raises(UsageError, match="at least 1"):
         build("resnet18", **edits)
+
+
+def test_stochastic_depth_leaves_out_timms_shares_of_blocks_and_nothing_in_evaluation():
+    from timm.layers import DropPath
+
+    theirs = timm.create_model("resnet50", drop_path_rate=0.3)
+    rates = [
+        0.0 if block.drop_path is None else block.drop_path.drop_prob
+        for name, block in theirs.named_modules()
+        if type(block).__name__ == "Bottleneck" and (block.drop_path is None or isinstance(block.drop_path, DropPath))
+    ]
+    with torch.device("meta"):
+        network = create_model("resnet50", stochastic_depth=0.3)
+    ours = [1 - module.survival for module in network.modules() if hasattr(module, "survival")]
+    assert ours == pytest.approx(rates)
+
+    network = create_model("resnet20", stochastic_depth=0.9).train()
+    images = torch.randn(4, 3, 16, 16)
+    assert not torch.equal(network(images), network(images))
+    network.eval()
+    torch.testing.assert_close(network(images), network(images), rtol=0, atol=0)
+
+
+def test_stochastic_depth_of_a_plain_network_is_refused():
+    with pytest.raises(UsageError, match="plain"):
+        create_model("plain20", stochastic_depth=0.1)

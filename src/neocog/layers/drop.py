@@ -61,19 +61,21 @@ class StochasticDepth(nn.Module):
         if self.survival == 1:
             return identity + residual()
         if self.mode == "row":
-            return self._rows(identity, residual()) if self.training else identity + residual()
+            return add_rows(identity, residual(), self.survival) if self.training else identity + residual()
         if not self.training:
             return torch.add(identity, residual(), alpha=self.survival)
         return identity + residual() if survives(self.survival, identity) else identity
 
-    def _rows(self, identity: Tensor, residual: Tensor) -> Tensor:
-        scale = residual.new_empty((len(residual),) + (1,) * (residual.ndim - 1))
-        scale.bernoulli_(self.survival).div_(self.survival)
-        return torch.addcmul(identity, residual, scale)
-
     def extra_repr(self) -> str:
         """Return what `repr` shows."""
         return f"survival={self.survival:.4g}, mode={self.mode!r}"
+
+
+def add_rows(identity: Tensor, residual: Tensor, survival: float) -> Tensor:
+    """Return the sum `(N, ...)` in which each image's F survives with the probability `survival`, divided by it."""
+    scale = residual.new_empty((len(residual),) + (1,) * (residual.ndim - 1))
+    scale.bernoulli_(survival).div_(survival)
+    return torch.addcmul(identity, residual, scale)
 
 
 def survives(survival: float, x: Tensor) -> bool:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
+from neocog.layers.drop import add_rows
 
 Shortcut = Literal["A", "B", "C", "none"]
 
@@ -64,16 +65,49 @@ def projection(in_channels: int, out_channels: int, stride: int, kernel_size: in
     )
 
 
+def averaged_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Return the path of x around a block of ResNet-D: means over 2x2 pixels, then a 1x1 convolution of stride 1.
+
+    He et al. 2018, "Bag of tricks for image classification with convolutional neural networks", arXiv:1812.01187,
+    figure 2c. A 1x1 convolution of stride 2 never looks at three of four pixels. Where x keeps its shape, it goes as it
+    is.
+    """
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    # Odd sides are rounded up, as the block's convolution rounds them.
+    pool = nn.AvgPool2d(2, stride=2, ceil_mode=True) if stride > 1 else nn.Identity()
+    return nn.Sequential(pool, *projection(in_channels, out_channels, stride=1))
+
+
+def deep_stem(in_channels: int, widths: tuple[int, int, int]) -> nn.Sequential:
+    """Return ResNet-C's three 3x3 convolutions, the first of stride 2, in place of one of 7x7 (ibid., figure 2b).
+
+    Two of them end in a norm and a ReLU; those of the third are the caller's, as after the 7x7. Numbers are timm's.
+
+    Shapes: `(N, in_channels, H, W)` to `(N, widths[2], ceil(H / 2), ceil(W / 2))`.
+    """
+    layers: list[nn.Module] = []
+    for number, width in enumerate(widths):
+        if number > 0:
+            layers += [nn.BatchNorm2d(in_channels), nn.ReLU()]
+        layers.append(nn.Conv2d(in_channels, width, 3, stride=2 if number == 0 else 1, padding=1, bias=False))
+        in_channels = width
+    return nn.Sequential(*layers)
+
+
 class ResidualBlock(nn.Module):
     """y = ReLU(F(x) + x) (equation 1 and figure 2); a subclass says what F is.
 
     Attributes:
         out_channels: of y.
         downsample: the path of x to the sum; None in a plain network, where y = ReLU(F(x)).
+        survival: probability that an image's F takes part in training; where it does, it is divided by that
+            (stochastic depth, "row" of `neocog.layers.drop`).
     """
 
     out_channels: int
     downsample: nn.Module | None
+    survival: float = 1.0
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
@@ -88,7 +122,10 @@ class ResidualBlock(nn.Module):
         """Return y, or ReLU(F(x)) in a plain network."""
         if self.downsample is None:
             return F.relu(self.residual(x))
-        total: Tensor = self.residual(x) + self.downsample(x)
+        if self.training and self.survival < 1:
+            total = add_rows(self.downsample(x), self.residual(x), self.survival)
+        else:
+            total = self.residual(x) + self.downsample(x)
         return total.relu_()  # in place: the sum is no module's output
 
 

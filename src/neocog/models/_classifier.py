@@ -69,7 +69,7 @@ class Classifier(nn.Module):
     """
 
     head_name: ClassVar[str] = "fc"
-    stem_name: ClassVar[str] = "conv1"
+    stem_name: str = "conv1"
     auxiliary_names: ClassVar[Mapping[str, str]] = {}
 
     config: ModelConfig

@@ -45,7 +45,7 @@ class ResidualNetwork(Classifier):
     """
 
     config: ResidualConfig
-    conv1: nn.Conv2d
+    conv1: nn.Conv2d | nn.Sequential
     bn1: nn.BatchNorm2d
     maxpool: nn.Module
 

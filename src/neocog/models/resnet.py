@@ -15,6 +15,7 @@ from typing import Literal
 
 from torch import nn
 
+from neocog.errors import UsageError
 from neocog.layers.residual import BasicBlock, Bottleneck, ResidualBlock, Shortcut, make_shortcut
 from neocog.models._residual import ResidualConfig, ResidualNetwork
 
@@ -38,18 +39,35 @@ class ResNetConfig(ResidualConfig):
             or the "3x3", as in timm and torchvision. The latter takes 6 % more multiply-adds in ResNet-50.
         zero_init_last: begin training at F = 0, with zero for the weight of each block's last norm (Goyal et al.
             2017, arXiv:1706.02677, section 5.1).
+        stochastic_depth: probability with which training leaves the last block out for an image; from 0 for the first
+            it grows in equal steps, as timm's `drop_path_rate` does (Wightman et al. 2021, table 2).
     """
 
     block: Literal["basic", "bottleneck"]
     shortcut: Shortcut = "B"
     bottleneck_stride: Literal["1x1", "3x3"] = "3x3"
     zero_init_last: bool = True
+    stochastic_depth: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a probability that is none."""
+        super().__post_init__()
+        if not 0 <= self.stochastic_depth < 1:
+            raise UsageError(f"stochastic_depth is a probability below 1, not {self.stochastic_depth}")
+        if self.stochastic_depth and self.shortcut == "none":
+            raise UsageError("stochastic_depth leaves a block's F out of its sum, and a plain network has no sums")
 
 
 class ResNet(ResidualNetwork):
     """The residual network of table 1, for CIFAR that of section 4.2, and the plain ones beside them."""
 
     config: ResNetConfig
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__(config)
+        blocks = [module for module in self.modules() if isinstance(module, ResidualBlock)]
+        for number, block in enumerate(blocks):
+            block.survival = 1 - config.stochastic_depth * number / max(1, len(blocks) - 1)
 
     def make_block(self, in_channels: int, width: int, stride: int) -> ResidualBlock:
         """Return one of figure 5's two blocks."""
