@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 from neocog import jobs
+from neocog.visualize import ilsvrc_results
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 DRAWN = ("lenet5", "resnet18", "resnet50", "resnetv2_50", "mobilenetv2_100")
@@ -79,7 +80,12 @@ def filters() -> Path:
     return out
 
 
-OTHERS = {"field": field, "growth": growth, "compare": compared, "filters": filters}
+def ilsvrc() -> Path:
+    """Draw the results of the ImageNet challenge."""
+    return ilsvrc_results(PICTURES / "ilsvrc.png")
+
+
+OTHERS = {"field": field, "growth": growth, "compare": compared, "filters": filters, "ilsvrc": ilsvrc}
 
 
 def main() -> None:

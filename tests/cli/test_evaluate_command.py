@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from neocog.cli._report import most_confused, print_report
+from neocog.inference.imagenet import RealAccuracy
 from neocog.inference.metrics import ClassificationReport, measure
 
 Command = Callable[..., SimpleNamespace]
@@ -19,7 +20,8 @@ Job = Callable[..., list]
 @pytest.fixture
 def measured(report: ClassificationReport) -> SimpleNamespace:
     split = SimpleNamespace(name="pets/test", warnings=("a.jpg is in two splits",))
-    return SimpleNamespace(report=report, split=split, model=SimpleNamespace(card=SimpleNamespace(model="resnet18")))
+    model = SimpleNamespace(card=SimpleNamespace(model="resnet18"))
+    return SimpleNamespace(report=report, split=split, model=model, views="centre", members=(), real=None)
 
 
 def test_the_figures_come_with_their_interval(command: Command, job: Job, measured: SimpleNamespace) -> None:
@@ -80,3 +82,61 @@ def test_several_labels_are_told_by_average_precision(capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert "mean avg precision 100.00 %" in shown
     assert "top-1" not in shown
+
+
+def test_several_models_are_an_ensemble_with_a_line_for_each(
+    command: Command, job: Job, measured: SimpleNamespace
+) -> None:
+    worse = measure(torch.zeros(4, 3), torch.tensor([0, 1, 2, 2]), ("cat", "dog", "fox"))
+    measured.members = tuple(SimpleNamespace(report=each) for each in (worse, measured.report))
+    calls = job("evaluate", measured)
+    done = command("evaluate", "a.safetensors", "b.safetensors", "pets", "--mean", "probabilities")
+    assert calls[0][0] == ("a.safetensors", "pets")
+    assert (calls[0][1]["others"], calls[0][1]["mean"]) == (["b.safetensors"], "probabilities")
+    assert "mean of the probabilities of 2 models" in done.out
+    rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line[:2] in ("a.", "b.", "to")}
+    assert rows["a.safetensors"] == ["25.00", "%", f"{worse.loss:.4f}"]
+    assert rows["b.safetensors"] == rows["together"] == ["80.00", "%", f"{measured.report.loss:.4f}"]
+
+    found = json.loads(command("evaluate", "a.safetensors", "b.safetensors", "pets", "--json").out)
+    assert [(each["model"], each["top1"]) for each in found["members"]] == [
+        ("a.safetensors", 0.25),
+        ("b.safetensors", pytest.approx(0.8)),
+    ]
+    assert found["mean"] == "logits"
+    assert found["top1"] == pytest.approx(0.8)
+
+
+def test_views_are_passed_on_and_said(command: Command, job: Job, measured: SimpleNamespace) -> None:
+    measured.views = "ten_crop"
+    calls = job("evaluate", measured)
+    done = command("evaluate", "m.safetensors", "pets", "--views", "ten_crop")
+    assert calls[0][1]["views"] == "ten_crop"
+    assert ["views", "ten_crop"] in [line.split() for line in done.out.splitlines()]
+    assert command("evaluate", "m.safetensors", "pets", "--views", "twelve_crop").code == 2
+
+
+def test_accuracy_by_several_right_labels_stands_beside_the_other(
+    command: Command, job: Job, measured: SimpleNamespace
+) -> None:
+    measured.real = RealAccuracy(images=9, left_out=1, top1=8 / 9, top5=1.0, interval95=(0.5, 0.9))
+    calls = job("evaluate", measured)
+    done = command("evaluate", "m.safetensors", "pets", "--labels", "real.json")
+    assert calls[0][1]["labels"] == Path("real.json")
+    assert (
+        "ReaL top-1         88.89 %  (95 % interval 50.00 to 90.00 %; 9 images; 1 without a label left out)" in done.out
+    )
+    found = json.loads(command("evaluate", "m.safetensors", "pets", "--labels", "real.json", "--json").out)
+    assert found["real"] == {
+        "images": 9,
+        "left_out": 1,
+        "top1": 8 / 9,
+        "top1_low": 0.5,
+        "top1_high": 0.9,
+        "top5": 1.0,
+    }
+
+
+def test_a_source_must_be_named(command: Command, job: Job, measured: SimpleNamespace) -> None:
+    job("evaluate", measured)
+    assert command("evaluate", "m.safetensors").code == 2

@@ -59,3 +59,10 @@ def test_standard_input_is_passed_on_as_a_dash(command: Command, job: Job, predi
     calls = job("predict", predictions)
     command("predict", "m.safetensors", "-")
     assert calls[0][0][1] == ["-"]
+
+
+def test_views_are_passed_on(command: Command, job: Job, predictions: list[Prediction]) -> None:
+    calls = job("predict", predictions)
+    command("predict", "m.safetensors", "dir")
+    command("predict", "m.safetensors", "dir", "--views", "flip")
+    assert [call[1]["views"] for call in calls] == ["centre", "flip"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,6 +32,10 @@ Device = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where local copies of a named data set lie.")]
 BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Images that go through the network at once.")]
+Views = Annotated[
+    Literal["centre", "flip", "ten_crop", "multi_scale"],
+    typer.Option("--views", help="Views of each image, averaged; flip adds its mirror image."),
+]
 ModelName = Annotated[
     str | None,
     typer.Option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neocog.cli._errors import SKIPPED
-from neocog.cli._options import BatchSize, Device, Json, ModelFile
+from neocog.cli._options import BatchSize, Device, Json, ModelFile, Views
 from neocog.cli._output import Column, percent, print_json, print_table, printable, say
 from neocog.cli._progress import listening
 
@@ -25,6 +25,7 @@ def predict(
         typer.Argument(metavar="INPUT", help="Files, folders or globs; - reads names from standard input."),
     ],
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Names for each image.")] = 3,
+    views: Views = "centre",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row for each image as CSV.")] = None,
     batch_size: BatchSize = 32,
     device: Device = None,
@@ -43,7 +44,9 @@ def predict(
     from neocog import jobs
 
     with listening() as listener:
-        found = jobs.predict(model, inputs, top=top, batch_size=batch_size, device=device, listener=listener)
+        found = jobs.predict(
+            model, inputs, top=top, views=views, batch_size=batch_size, device=device, listener=listener
+        )
     if as_json:
         from neocog.inference.prediction import predictions_to_dicts
 

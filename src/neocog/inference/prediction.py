@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from neocog._files import write_text
-from neocog.data.preprocess import open_image
+from neocog.data.preprocess import open_image, preprocess
 from neocog.errors import DataError
 from neocog.inference.evaluation import PrecisionName, autocast
 from neocog.inference.model_file import LoadedModel
+from neocog.inference.views import Showing, View, in_parts, mean_of_posteriors, showings
 
 LARGEST_POOL = 8  # threads that decode; one network on a CPU is not fed faster by more
 
@@ -48,6 +49,7 @@ def predict_images(
     top: int = 5,
     batch_size: int = 32,
     precision: PrecisionName = "fp32",
+    views: View = "centre",
 ) -> Iterator[Prediction]:
     """Classify image files, and yield one `Prediction` for each, in order.
 
@@ -60,39 +62,66 @@ def predict_images(
         top: how many classes to name for each.
         batch_size: images that go through the network at once.
         precision: "bf16" and "fp16" run the forward pass under autocast.
+        views: of each image, averaged; see `neocog.inference.views.showings`.
+
+    Raises:
+        UsageError: views that the model's preprocessing does not allow.
     """
+    ways = showings(model.card.preprocessing, views)
     remaining = iter(paths)
     threads = min(LARGEST_POOL, batch_size, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        ahead: deque[list[tuple[str, Future[Tensor | DataError]]]] = deque()
+        ahead: deque[list[tuple[str, Future[list[Tensor] | DataError]]]] = deque()
         try:
             while True:
                 while len(ahead) < 2:
-                    batch = [(str(path), pool.submit(_decode, model, path)) for path in islice(remaining, batch_size)]
+                    batch = [(str(path), pool.submit(_decode, ways, path)) for path in islice(remaining, batch_size)]
                     ahead.append(batch)
                 if not ahead[0]:
                     return
-                yield from _classify(model, [(path, job.result()) for path, job in ahead.popleft()], top, precision)
+                decoded = [(path, job.result()) for path, job in ahead.popleft()]
+                yield from _classify(model, ways, decoded, top, precision)
         finally:
             for _, job in (item for batch in ahead for item in batch):
                 job.cancel()
 
 
-def _decode(model: LoadedModel, path: str | Path) -> Tensor | DataError:
+def _decode(ways: Sequence[Showing], path: str | Path) -> list[Tensor] | DataError:
+    """Return the image as it is for each showing."""
     try:
-        return model.preprocess(open_image(Path(path), model.card.preprocessing.channels))
+        image = open_image(Path(path), ways[0].preprocessing.channels)
+        return [preprocess(image, way.preprocessing) for way in ways]
     except DataError as error:
         return error
 
 
+def _mean_logits(
+    model: LoadedModel, ways: Sequence[Showing], images: Sequence[Sequence[Tensor]], precision: PrecisionName
+) -> Tensor:
+    """Return the logits of the mean posterior over all views of images that were prepared for each showing."""
+
+    def each_view() -> Iterator[Tensor]:
+        for way, prepared in zip(ways, zip(*images, strict=True), strict=True):
+            for view in way.cut(torch.stack(prepared).to(model.device)):
+                with autocast(model.device, precision):
+                    given = [model.network(part) for part in in_parts(view, model.card.preprocessing.size)]
+                yield torch.cat(given).float()
+
+    with torch.inference_mode():
+        return mean_of_posteriors(each_view(), model.card.multi_label)
+
+
 def _classify(
-    model: LoadedModel, decoded: Sequence[tuple[str, Tensor | DataError]], top: int, precision: PrecisionName
+    model: LoadedModel,
+    ways: Sequence[Showing],
+    decoded: Sequence[tuple[str, list[Tensor] | DataError]],
+    top: int,
+    precision: PrecisionName,
 ) -> list[Prediction]:
-    images = [image for _, image in decoded if isinstance(image, Tensor)]
+    images = [image for _, image in decoded if not isinstance(image, DataError)]
     ranked: Iterator[tuple[list[float], list[int]]] = iter(())
     if images:
-        with torch.inference_mode(), autocast(model.device, precision):
-            logits = model.network(torch.stack(images).to(model.device))
+        logits = _mean_logits(model, ways, images, precision)
         best = model.probabilities(logits).cpu().topk(min(top, len(model.card.classes)), dim=1)
         ranked = zip(best.values.tolist(), best.indices.tolist(), strict=True)
     predictions = []

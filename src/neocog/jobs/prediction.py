@@ -10,6 +10,7 @@ from neocog.data.files import list_images
 from neocog.errors import UnknownNameError
 from neocog.inference.model_file import Card, LoadedModel, load_model
 from neocog.inference.prediction import Prediction, predict_images
+from neocog.inference.views import View
 from neocog.jobs._device import choose_device
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
@@ -21,6 +22,7 @@ def predict(
     inputs: Sequence[str | Path],
     *,
     top: int = 5,
+    views: View = "centre",
     batch_size: int = 32,
     device: str | None = None,
     listener: Listener | None = None,
@@ -31,6 +33,7 @@ def predict(
         model: a model file, or the name of a network whose published weights are at hand.
         inputs: files, folders, globs, or "-" for names on standard input.
         top: names an image.
+        views: of each image, averaged: "centre", "flip", "ten_crop" or "multi_scale".
         batch_size: images at a time.
         device: "cpu", "cuda" or "cuda:N"; None takes a GPU where there is one.
         listener: who hears the progress.
@@ -44,7 +47,7 @@ def predict(
     loaded = open_model(model, place)
     listener.begin("predicting", len(paths))
     found: list[Prediction] = []
-    for prediction in predict_images(loaded, paths, top=top, batch_size=batch_size):
+    for prediction in predict_images(loaded, paths, top=top, batch_size=batch_size, views=views):
         found.append(prediction)
         listener.advance(len(found))
     listener.end()

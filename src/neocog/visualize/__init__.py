@@ -8,6 +8,7 @@ use of it.
 from neocog.visualize.calibration import reliability_diagram
 from neocog.visualize.confusion import confusion_matrix
 from neocog.visualize.curves import range_test, training_curves
+from neocog.visualize.ilsvrc import ilsvrc_results
 from neocog.visualize.images import predictions, worst_mistakes
 from neocog.visualize.report import ReportFacts, accuracy_verdict, write_report
 
@@ -15,6 +16,7 @@ __all__ = [
     "ReportFacts",
     "accuracy_verdict",
     "confusion_matrix",
+    "ilsvrc_results",
     "predictions",
     "range_test",
     "reliability_diagram",
