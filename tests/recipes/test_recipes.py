@@ -3,29 +3,53 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from neocog.catalog import describe
-from neocog.errors import UnknownNameError
-from neocog.recipes import Facts, build_recipe, explain_recipe, list_recipes
+from neocog.errors import UnknownNameError, UsageError
+from neocog.models import create_model
+from neocog.recipes import Facts, build_recipe, build_stages, explain_recipe, list_recipes
+from neocog.train.depth import parts_by_depth
 
 PHOTOGRAPHS = Facts(images=240, class_counts=(120, 120), weights_at_hand=lambda name: True)
 DIGITS = Facts(images=1300, small=True, image_size=(8, 8), channels=1)
 
 
-@pytest.mark.parametrize("name", list_recipes())
-@pytest.mark.parametrize("facts", [PHOTOGRAPHS, DIGITS])
-def test_every_recipe_is_valid_and_names_a_network_of_the_catalog(name: str, facts: Facts) -> None:
-    recipe = build_recipe(name, facts)
-    assert recipe.name == name
-    assert describe(recipe.model).name == recipe.model
-    assert recipe.schedule.warmup_epochs < recipe.epochs
+FEWEST = Facts(images=1, class_counts=(1, 0), memory=1)
+LABELS = Facts(images=3_000_000, multi_label=True, device="cuda", memory=80 << 30)
+WITHOUT_PAPER = {"linear_probe", "perceptron", "quick"}
 
 
 @pytest.mark.parametrize("name", list_recipes())
-def test_every_recipe_states_its_command(name: str) -> None:
+@pytest.mark.parametrize("facts", [PHOTOGRAPHS, DIGITS, FEWEST, LABELS], ids=["photographs", "digits", "one", "labels"])
+def test_every_recipe_is_valid_and_names_networks_of_the_catalog(name: str, facts: Facts) -> None:
+    for recipe in build_stages(name, facts):
+        assert recipe.name == name
+        assert describe(recipe.model).name == recipe.model
+        assert recipe.schedule.warmup_epochs < recipe.epochs
+        assert all(milestone < recipe.epochs for milestone in recipe.schedule.milestones)
+        assert recipe.override({}) == recipe  # is what it would be if it were checked as a person's is
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_network_takes_its_recipe_s_edits(name: str) -> None:
+    for recipe in build_stages(name, PHOTOGRAPHS):
+        with torch.device("meta"):
+            create_model(recipe.model, num_classes=10, **recipe.edits)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_states_its_command_and_what_came_of_it(name: str) -> None:
     text = explain_recipe(name)
     assert "neocog train" in text
     assert name == "quick" or f"--recipe {name}" in text
+    assert "\n\nMeasured: " in text
+    assert name in WITHOUT_PAPER or ("\n\nPaper: " in text and "\n\nPublished: " in text)
+
+
+def test_a_recipe_of_stages_is_not_given_where_one_is_asked_for() -> None:
+    with pytest.raises(UsageError, match="vgg11, vgg13, vgg16, vgg19"):
+        build_recipe("vgg_2014", PHOTOGRAPHS)
 
 
 def test_quick_fine_tunes_photographs_where_weights_can_be_had() -> None:
@@ -74,3 +98,14 @@ def test_quick_enlarges_small_images_only_where_weights_know_what_they_show() ->
     assert build_recipe("quick", cuttings).weights == "default"
     for change in ({"one_size": True}, {"channels": 1}, {"weights_at_hand": lambda name: False}):
         assert build_recipe("quick", replace(cuttings, **change)).weights is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("images", [20, 240, 5_000])
+def test_finetune_lets_all_move_for_the_last_half_of_its_epochs(device: str, images: int) -> None:
+    recipe = build_recipe("finetune", Facts(images=images, device=device, weights_at_hand=lambda name: True))
+    assert recipe.weights == "default"
+    with torch.device("meta"):
+        parts = parts_by_depth(create_model(recipe.model, num_classes=2))
+    assert 0 < recipe.unfreeze * (len(parts) - 1) <= recipe.epochs / 2
+    assert recipe.optimizer.layer_decay < 1

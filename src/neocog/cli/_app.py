@@ -67,6 +67,7 @@ for group, panel, name, function in (
     (app, "Use", "predict", predict),
     (app, "Machine", "doctor", doctor),
     (recipes, None, "show", recipe_commands.show),
+    (recipes, None, "diff", recipe_commands.diff),
 ):
     group.command(name, help=unwrapped(function), rich_help_panel=panel)(function)
 

@@ -4,8 +4,9 @@
     neocog templates runs/cifar10/model.safetensors -o templates.png
 
 Multinomial logistic regression by SGD, with enough weight decay and small enough a rate for templates to be smooth.
-Measured on CIFAR-10: 41.06 % of the 10,000 test images after 5 epochs, in 35 s on one core of a 2.5 GHz Xeon. The
-template of a horse has two heads: it is all that a linear classifier can say about horses that look left and right.
+The template of a horse has two heads: it is all that a linear classifier can say about horses that look left and right.
+
+Measured: on CIFAR-10 41.06 % of the 10,000 test images after 5 epochs, in 35 s on one core of a 2.5 GHz Xeon.
 """
 
 from __future__ import annotations

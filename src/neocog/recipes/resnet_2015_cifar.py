@@ -2,9 +2,15 @@
 
     neocog train cifar10 --model resnet20 --recipe resnet_2015_cifar
 
-The paper's section 4.2: images padded by 4 and cropped, mirrored; SGD with momentum 0.9, batches of 128, weight decay
+Paper: He, Zhang, Ren and Sun 2015, "Deep residual learning for image recognition", arXiv:1512.03385, section 4.2.
+
+As printed: images padded by 4 and cropped, mirrored; SGD with momentum 0.9, batches of 128, weight decay
 1e-4 on everything, rate 0.1 divided by 10 at 32k and 48k of 64k iterations, which is epochs 82, 123 and 164 of
-50,000 images. Published (table 6): ResNet-20 8.75 % error, ResNet-56 6.97 %, ResNet-110 6.43 %.
+50,000 images.
+
+Published: ResNet-20 8.75 % error, ResNet-56 6.97 %, ResNet-110 6.43 % (table 6).
+
+Measured: not run here.
 """
 
 from __future__ import annotations
