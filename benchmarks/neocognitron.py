@@ -6,6 +6,11 @@ For both networks of the catalog: the accuracy of its own learning alone (no lab
 layer), of a linear read-out of the last C-cells and one of all C-cells, beside a linear classifier of the pixels. Then
 the same with test digits shifted by 0 to 6 pixels of 28, in each of the four directions; the digits' own margin is 4
 pixels, so that beyond it some of the ink is lost. All read-outs are fitted to the same labelled images, unshifted.
+
+    python benchmarks/neocognitron.py ../shared/data/mnist --choose
+
+is how the sizes of `neocognitron_mnist` were chosen: its own learning alone, with one field changed at a time, on
+images of the training split that it was not shown. The test images play no part.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +29,7 @@ from neocog.data.memory import decode
 from neocog.data.preprocess import Preprocessing
 from neocog.data.sources import load_split
 from neocog.models import create_model, tap
-from neocog.models.neocognitron import Neocognitron
+from neocog.models.neocognitron import CONFIGS, Neocognitron
 
 DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 Classify = Callable[[Tensor], Tensor]
@@ -81,6 +87,36 @@ def own(network: Neocognitron, cells: Tensor) -> Tensor:
     return torch.where(scores.amax(1) > 0, scores.argmax(1), -1)
 
 
+CHANGES: tuple[dict[str, object], ...] = (
+    {},
+    {"planes": (12, 64, 1000)},
+    {"planes": (24, 32, 1000)},
+    {"planes": (24, 96, 1000)},
+    {"planes": (24, 64, 300)},
+    {"planes": (24, 64, 1500)},
+    {"last_area": 5},
+    {"r": (2.0, 1.5, 2.0)},
+    {"r": (2.0, 1.5, 4.0)},
+    {"r": (2.0, 2.0, 3.0)},
+    {"r_learning": (2.0, 1.5, 5.0)},
+    {"r_learning": (2.0, 1.5, 9.0)},
+)
+"""Edits of `neocognitron_mnist` that `--choose` compares."""
+
+
+def choose(images: Tensor, targets: Tensor, shown: int, labelled: int) -> None:
+    """Print what own learning reaches on images beyond the first `labelled`, for each of `CHANGES`."""
+    print(f"per cent right of {len(images) - labelled:,} training images that were not shown, own learning")
+    for changes in CHANGES:
+        network = Neocognitron(replace(CONFIGS["neocognitron_mnist"], **changes)).eval()
+        network.init_weights()
+        network.self_organise(images[:shown])
+        network.assign_classes(images[:labelled], targets[:labelled])
+        answers = own(network, c_cells(network, images[labelled:])[2])
+        right = 100 * (answers == targets[labelled:]).float().mean()
+        print(f"  {right:6.1f}  {changes or 'as in the catalog'}", flush=True)
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,8 +126,12 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=4000)
     parser.add_argument("--shifts", type=int, default=400, help="of the test images, those that are shifted")
     parser.add_argument("--models", nargs="*", default=["neocognitron_1980", "neocognitron_mnist"])
+    parser.add_argument("--choose", action="store_true", help="compare sizes on held-out training images instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.choose:
+        held_out = digits(options.folder, "train", options.labelled + options.test)
+        return choose(*held_out, options.shown, options.labelled)
     images, targets = digits(options.folder, "train", options.labelled)
     test, wanted = digits(options.folder, "test", options.test)
 

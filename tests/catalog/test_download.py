@@ -180,6 +180,31 @@ def test_another_file_than_the_name_says_is_refused_and_not_kept(host: Host) -> 
     assert list(checkpoints().iterdir()) == []
 
 
+def test_where_the_whole_digest_is_known_it_is_compared_and_not_the_digits_in_the_name(host: Host) -> None:
+    whole = hashlib.sha256(CONTENT).hexdigest()
+    host.files[NAME] = CONTENT
+    forged = replace(host.weights(), sha256=whole[:8] + "0" * 56)  # which agrees with the name
+    with pytest.raises(WeightsError, match=f"{NAME}: what came has the SHA-256 {whole}, not {forged.sha256};"):
+        fetch_weights(forged)
+    assert list(checkpoints().iterdir()) == []
+    known = replace(host.weights(), sha256=whole)
+    assert fetch_weights(known).read_bytes() == CONTENT
+    assert local_file(known) == checkpoints() / NAME
+    assert local_file(forged) is None
+
+
+def test_a_kept_file_with_another_digest_is_fetched_anew(host: Host) -> None:
+    host.files[NAME] = CONTENT
+    kept = checkpoints() / NAME
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(CONTENT[:-1])
+    weights = replace(host.weights(), sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert local_file(weights) is None
+    assert fetch_weights(weights) == kept
+    assert kept.read_bytes() == CONTENT
+    assert [each.name for each in kept.parent.iterdir()] == [NAME]
+
+
 def test_a_host_without_the_file_is_one_line_that_says_what_to_do(host: Host) -> None:
     with pytest.raises(WeightsError) as raised:
         fetch_weights(host.weights())

@@ -68,6 +68,25 @@ def test_what_cannot_be_done_is_one_line(command, tmp_path, photograph, monkeypa
     assert not (tmp_path / "filtered.png").exists()
 
 
+@pytest.mark.parametrize("how", ["the same name", "a link", "another way there"])
+def test_the_photograph_is_not_overwritten(command, tmp_path, photograph, job, how):
+    import os
+
+    before, out = photograph.read_bytes(), photograph
+    if how == "a link":
+        out = tmp_path / "link.jpg"
+        os.link(photograph, out)
+    elif how == "another way there":
+        (tmp_path / "folder").mkdir()
+        out = tmp_path / "folder" / ".." / "photo.jpg"
+    calls = job("filter_image", None)
+    done = command("filter", str(photograph), "-o", str(out))
+    assert (done.code, done.out, calls) == (2, "", [])
+    assert f"--out {out} is the photograph" in done.err
+    assert done.err.count("\n") == 1
+    assert photograph.read_bytes() == before
+
+
 def test_it_explains_itself_with_an_example(command):
     shown = command("filter", "--help")
     assert shown.code == 0

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import pytest
+
 from neocog.catalog import describe, list_models
 
 Command = Callable[..., SimpleNamespace]
@@ -76,3 +78,12 @@ def test_the_name_of_a_family_lists_it_and_its_neighbours_are_named(command: Com
     _, *lines = command("models", "preact_resnet").out.splitlines()
     assert [line.split()[0] for line in lines] == list_models("resnetv2_*")
     assert "preact_resnet" in command("models", "preact_resnets").err
+
+
+@pytest.mark.parametrize("family", ["alexnet", "dsn", "googlenet", "zfnet"])
+def test_a_family_that_bears_the_name_of_one_of_its_networks_is_listed_whole(command: Command, family: str) -> None:
+    _, *lines = command("models", family).out.splitlines()
+    expected = [name for name in list_models() if describe(name).family == family]
+    assert len(expected) > 1
+    assert family in expected
+    assert [line.split()[0] for line in lines] == expected

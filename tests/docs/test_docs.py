@@ -31,6 +31,15 @@ def commands(page: Path) -> list[str]:
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
+def syntax_error(program: str) -> str | None:
+    """Return what Python says of a program that is none."""
+    try:
+        compile(program, "page", "exec")
+    except SyntaxError as error:
+        return f"{error}: {error.text}"
+    return None
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path):
     targets = re.findall(r"\]\(([^)#]+)", FENCED.sub("", page.read_text("utf-8")))
@@ -41,8 +50,7 @@ def test_links_lead_somewhere(page: Path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_on_the_pages_is_python(page: Path):
-    for program in blocks(page, "python"):
-        compile(program, page.name, "exec")
+    assert [fault for program in blocks(page, "python") if (fault := syntax_error(program))] == []
 
 
 def test_the_pages_of_families_are_what_the_catalog_and_the_docstrings_say():

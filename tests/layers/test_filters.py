@@ -171,6 +171,9 @@ def test_a_filter_is_counted_and_seen_as_the_convolution_it_is() -> None:
     [
         (lambda: Gaussian(0), "positive, not 0"),
         (lambda: LaplacianOfGaussian(-1), "positive, not -1"),
+        (lambda: Gaussian(torch.nan), "sigma is nan, must be finite"),
+        (lambda: Unsharp(2, torch.inf), "amount is inf, must be finite"),
+        (lambda: GaborBank(4, phase=torch.nan), "phase is nan, must be finite"),
         (lambda: GaborBank(0), "at least 1 orientation, not 0"),
         (lambda: GaborBank(4, 0), "are positive, not 0"),
         (lambda: FrozenFilter(torch.zeros(4, 4)), r"odd sides, not \(1, 4, 4\)"),

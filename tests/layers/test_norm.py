@@ -122,6 +122,13 @@ def test_what_local_response_norm_cannot_be_is_refused(options: dict[str, float]
         LocalResponseNorm(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("options", [{"k": torch.inf}, {"alpha": torch.nan}, {"beta": -torch.inf}])
+def test_constants_of_local_response_norm_are_finite(options: dict[str, float]) -> None:
+    ((name, value),) = options.items()
+    with pytest.raises(UsageError, match=f"{name} is {value}, must be finite"):
+        LocalResponseNorm(**options)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_scaled_standardised_convolutions_are_timms(groups: int) -> None:
     from timm.layers import ScaledStdConv2d as Theirs
@@ -154,6 +161,9 @@ def test_standardised_filters_have_mean_0_and_variance_1() -> None:
     variance = layer.weight.flatten(1).var(1, correction=0)
     torch.testing.assert_close(filters.var(1, correction=0), variance / (variance + 1e-5))
     torch.testing.assert_close(filters, normalise(layer.weight.flatten(1), over=(1,)))
+    twice = WSConv2d(4, 6, 3, gamma=2.0).double()
+    twice.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(twice.standardised().flatten(1), 2 * filters)
 
 
 def test_scaled_filters_keep_the_variance_of_rectified_noise() -> None:

@@ -77,6 +77,12 @@ def test_a_kernel_that_is_no_outer_product_is_refused() -> None:
     separate(torch.outer(torch.rand(5), torch.rand(3)))
 
 
+@pytest.mark.parametrize("kernel", [torch.ones(3, 3, dtype=torch.int64), torch.ones(3), torch.ones(2, 3, 3)])
+def test_what_is_no_matrix_of_floating_point_numbers_is_refused(kernel: torch.Tensor) -> None:
+    with pytest.raises(UsageError, match=rf"not \({kernel.shape[0]},.*\) of {kernel.dtype}"):
+        separate(kernel)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_pointwise_convolutions_of_branches_are_one_in_groups(bias: bool) -> None:
     torch.manual_seed(0)

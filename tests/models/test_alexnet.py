@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,11 +12,10 @@ import torchvision
 from parity import (
     assert_equal_training_steps,
     assert_every_parameter_is_trained,
+    differs_from_reading_by,
     draw_as_he,
     logits_differ_by,
     multiply_adds,
-    randomise,
-    relative_difference,
     shapes,
     steps_to_learn_digits,
 )
@@ -202,14 +202,10 @@ def reference_logits(state: dict[str, Tensor], x: Tensor, *, gpus: int, norm_fir
 
 
 @pytest.mark.parametrize(("name", "gpus"), [("alexnet_2012", 2), ("alexnet_ungrouped", 1)])
-@torch.no_grad()
 def test_the_networks_with_normalisation_are_what_the_paper_says(name, gpus):
-    network = build(name, hidden=32, num_classes=9).eval()
-    randomise(network, gain=2)
-    images = 3 * torch.randn(2, 3, 227, 227)
-    expected = reference_logits(network.state_dict(), images, gpus=gpus, norm_first=name == "alexnet_2012")
-    assert (expected[0] - expected[1]).abs().max() > 0.01
-    assert relative_difference(network(images), expected) < 1e-5
+    network = build(name, hidden=32, num_classes=9)
+    reading = partial(reference_logits, gpus=gpus, norm_first=name == "alexnet_2012")
+    assert differs_from_reading_by(network, reading, 3, 227, 227, gain=2, contrast=3) < 1e-5
 
 
 def test_weights_and_biases_begin_as_section_5_says():
@@ -231,7 +227,7 @@ def test_every_parameter_is_trained(name):
 def test_the_networks_with_normalisation_learn_digits_without_error(name):
     network = build(name, filters=(16, 16, 16, 16, 16), hidden=32, num_classes=10, in_chans=1, dropout=0.0)
     network.init_weights = lambda: draw_as_he(network)
-    steps_to_learn_digits(network, size=67, rate=0.002, adam=True)
+    assert steps_to_learn_digits(network, size=67, limit=100, rate=0.002, adam=True) <= 100
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,15 @@ def test_torchvisions_names_come_and_go() -> None:
 
 def test_timms_names_become_torchvisions() -> None:
     state = timm.create_model("mobilenetv2_050").state_dict()
-    theirs = torchvision.models.mobilenet_v2(width_mult=0.5)
-    theirs.load_state_dict(convert_state_dict(state, "mobilenetv2_050", "timm", target="torchvision"))
+    torchvisions = convert_state_dict(state, "mobilenetv2_050", "timm", target="torchvision")
+    theirs = torchvision.models.mobilenet_v2(width_mult=0.5).eval()
+    assert torchvisions.keys() == theirs.state_dict().keys()
+    theirs.load_state_dict(torchvisions)
+    timms = timm.create_model("mobilenetv2_050").eval()
+    timms.load_state_dict(state)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(images), timms(images))
 
 
 def test_a_part_of_a_state_can_be_converted() -> None:

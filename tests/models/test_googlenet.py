@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from parity import (
     assert_equal_training_steps,
     assert_every_parameter_is_trained,
+    differs_from_reading_by,
     logits_differ_by,
     multiply_adds,
     randomise,
@@ -169,13 +170,8 @@ def reference_logits(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 def test_the_published_network_is_figure_3():
-    network = build("googlenet_2014").eval()
-    randomise(network, gain=1.4)
-    images = torch.randn(2, 3, 64, 75)
-    with torch.no_grad():
-        expected = reference_logits(network.state_dict(), images)
-        assert (expected[0] - expected[1]).abs().max() > 1e-2
-        assert relative_difference(network(images), expected) < 1e-5
+    network = build("googlenet_2014")
+    assert differs_from_reading_by(network, reference_logits, 3, 64, 75, gain=1.4) < 1e-5
     assert network.get_submodule("inception3a.branch3.1.conv").weight.shape == (32, 16, 5, 5)
 
 
@@ -187,7 +183,7 @@ def test_every_parameter_is_trained():
 def test_digits_are_learnt():
     torch.manual_seed(0)
     network = build("googlenet_2014", num_classes=10, in_chans=1, dropout=0.0)
-    assert steps_to_learn_digits(network, 32, rate=5e-4, adam=True) > 1
+    assert 1 < steps_to_learn_digits(network, 32, limit=100, rate=5e-4, adam=True) <= 100
 
 
 def test_auxiliary_heads_follow_the_classifier():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -186,9 +187,14 @@ def test_every_parameter_is_trained(name):
 
 @pytest.mark.parametrize(
     ("edits", "says"),
-    [({"layers": 0}, "not 0, 50 and 28"), ({"width": -1}, "at least 1"), ({"image_size": 0}, "at least 1")],
+    [
+        ({"layers": 0}, "not 0, 50 and 28"),
+        ({"width": -1}, "at least 1"),
+        ({"image_size": 0}, "at least 1"),
+        ({"transform_bias": math.nan}, "transform_bias is nan, must be finite"),
+    ],
 )
-def test_a_fully_connected_network_without_layers_or_units_is_refused(edits, says):
+def test_a_fully_connected_network_without_layers_units_or_a_bias_is_refused(edits, says):
     with pytest.raises(UsageError, match=says):
         made("highway_mlp_10", **edits)
 

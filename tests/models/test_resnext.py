@@ -163,7 +163,8 @@ def test_every_form_trains_with_finite_gradients_everywhere(form: str):
 
 def test_digits_are_learned():
     torch.manual_seed(0)
-    steps_to_learn_digits(build("resnext29_8x64d", depths=(1, 1), width=16, cardinality=4, group_width=4))
+    network = build("resnext29_8x64d", depths=(1, 1), width=16, cardinality=4, group_width=4)
+    assert steps_to_learn_digits(network, limit=100) <= 100
 
 
 def test_no_output_of_a_module_is_overwritten():

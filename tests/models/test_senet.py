@@ -75,9 +75,9 @@ def test_names_and_shapes_are_timms_or_convert_to_them_and_back(name: str):
 @torch.no_grad()
 def test_logits_are_timms(name: str):
     ours, theirs = build(name).eval(), timms(name).eval()
-    randomise(theirs)
+    randomise(theirs, gain=1.5 if name == "senet154" else 1.0)  # which is deep, and would see all images alike
     ours.load_state_dict(convert_state_dict(theirs.state_dict(), name, "timm"))
-    images = torch.randn(2, 3, 65, 72)
+    images = torch.randn(2, 3, 65, 72, generator=torch.Generator().manual_seed(1))
     expected = theirs(images)
     assert (expected[0] - expected[1]).abs().max() > 0.01
     assert relative_difference(ours(images), expected) < 1e-5

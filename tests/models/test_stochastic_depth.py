@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from parity import (
     assert_every_parameter_is_trained,
     batch_norm,
+    differs_from_reading_by,
     overwritten_outputs,
     randomise,
     relative_difference,
@@ -109,14 +111,9 @@ def test_blocks_are_left_out_as_often_as_they_should_be():
 
 
 def test_at_test_time_every_block_is_weighed_by_its_survival():
-    network = build(depths=(2, 2, 2)).eval()
-    randomise(network)
-    images = torch.randn(2, 3, 32, 32)
+    network = build(depths=(2, 2, 2))
     scale = dict(zip(blocks(network), [1 - number / 12 for number in range(1, 7)], strict=True))
-    with torch.no_grad():
-        expected = reference_logits(network.state_dict(), images, scale)
-        assert relative_difference(network(images), expected) < 1e-5
-    assert expected.std() > 1e-3
+    assert differs_from_reading_by(network, partial(reference_logits, scale=scale), 3, 32, 32) < 1e-5
 
 
 def test_while_training_the_network_is_the_short_one_of_the_blocks_that_survive():
@@ -250,7 +247,7 @@ def test_no_output_of_a_module_is_overwritten():
 
 def test_digits_are_learned():
     torch.manual_seed(0)
-    steps_to_learn_digits(build(depths=(1, 1, 1)))
+    assert steps_to_learn_digits(build(depths=(1, 1, 1)), limit=100) <= 100
 
 
 def test_stages_halve_odd_sides_as_their_convolutions_do():

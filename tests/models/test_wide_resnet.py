@@ -13,10 +13,10 @@ from parity import (
     assert_equal_training_steps,
     assert_every_parameter_is_trained,
     batch_norm,
+    differs_from_reading_by,
     logits_differ_by,
     overwritten_outputs,
     randomise,
-    relative_difference,
     shapes,
     stage_shapes,
     steps_to_learn_digits,
@@ -85,13 +85,8 @@ def authors_logits(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("depth", "widening"), [(16, 2), (22, 1), (10, 3)])
 def test_the_network_for_cifar_is_the_authors(depth: int, widening: int):
-    network = build("wide_resnet16_8", depth=depth, widening=widening).eval()
-    randomise(network)
-    images = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        expected = authors_logits(network.state_dict(), images)
-        assert relative_difference(network(images), expected) < 1e-5
-    assert expected.std() > 1e-3
+    network = build("wide_resnet16_8", depth=depth, widening=widening)
+    assert differs_from_reading_by(network, authors_logits, 3, 32, 32) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -136,7 +131,7 @@ def test_the_network_for_cifar_trains_with_finite_gradients_everywhere(edits: di
 
 def test_digits_are_learned():
     torch.manual_seed(0)
-    steps_to_learn_digits(build("wide_resnet16_8", depth=10, widening=1))
+    assert steps_to_learn_digits(build("wide_resnet16_8", depth=10, widening=1), limit=100) <= 100
 
 
 @pytest.mark.parametrize(

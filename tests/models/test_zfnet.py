@@ -7,13 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from parity import (
-    assert_every_parameter_is_trained,
-    draw_as_he,
-    randomise,
-    relative_difference,
-    steps_to_learn_digits,
-)
+from parity import assert_every_parameter_is_trained, differs_from_reading_by, draw_as_he, steps_to_learn_digits
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
@@ -93,14 +87,9 @@ def reference_logits(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["zfnet", "zfnet_large"])
-@torch.no_grad()
 def test_the_network_is_figure_3(name):
-    network = build(name, hidden=32, num_classes=9).eval()
-    randomise(network, gain=2)
-    images = 3 * torch.randn(2, 3, 224, 224)
-    expected = reference_logits(network.state_dict(), images)
-    assert (expected[0] - expected[1]).abs().max() > 0.01
-    assert relative_difference(network(images), expected) < 1e-5
+    network = build(name, hidden=32, num_classes=9)
+    assert differs_from_reading_by(network, reference_logits, 3, 224, 224, gain=2, contrast=3) < 1e-5
 
 
 def test_weights_and_biases_begin_as_section_3_says():
@@ -120,7 +109,7 @@ def test_every_parameter_is_trained():
 def test_the_network_learns_digits_without_error():
     network = build("zfnet", filters=(16, 16, 16, 16, 16), hidden=32, num_classes=10, in_chans=1, dropout=0.0)
     network.init_weights = lambda: draw_as_he(network)
-    steps_to_learn_digits(network, size=64, rate=0.002, adam=True)
+    assert steps_to_learn_digits(network, size=64, limit=100, rate=0.002, adam=True) <= 100
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ def digits_in_name(name: str) -> str:
     return found[1] if found else ""
 
 
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def url_refusal(url: str, timeout: float = SECONDS) -> str | None:
     """Ask for the headers of what is at `url`, and return why it cannot be had; None if it can."""
     parts = urlsplit(url)
@@ -54,20 +60,25 @@ def url_refusal(url: str, timeout: float = SECONDS) -> str | None:
     return refusal(f"{parts.scheme}://{parts.netloc}", ask, timeout)
 
 
-def download(url: str, target: Path) -> None:
+def download(url: str, target: Path, sha256: str | None = None) -> None:
     """Fetch `url` into the file `target`, which afterwards is there whole, or not at all.
 
     What an interrupted download left is continued. Where two processes or threads want the same file, the second waits.
 
+    Args:
+        url: where the file lies.
+        target: what it becomes; a file of that name stays, unless it has another digest than `sha256`.
+        sha256: its whole digest; None where no more of it is known than stands in its name.
+
     Raises:
         StorageError: the place cannot be written, or is full.
-        OSError: the host cannot be reached, refuses, breaks off, or sends another file than the name says.
+        OSError: the host cannot be reached, refuses, breaks off, or sends a file of another digest.
     """
     part = target.with_name(target.name + ".part")
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(part):
-        if target.exists():  # another was quicker
+        if target.exists() and (sha256 is None or digest(target) == sha256):  # another was quicker
             with suppress(OSError):
                 part.unlink()
             return
@@ -75,12 +86,11 @@ def download(url: str, target: Path) -> None:
             file = part.open("ab")
         with file:
             _continue(url, file)
-        digits = digits_in_name(target.name)
-        with part.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
+        digits, found = sha256 or digits_in_name(target.name), digest(part)
         if not found.startswith(digits):
             part.unlink()
-            raise OSError(f"what came has the SHA-256 {found[: len(digits)]}..., not {digits}...")
+            more = "" if sha256 else "..."
+            raise OSError(f"what came has the SHA-256 {found[: len(digits)]}{more}, not {digits}{more}")
         with storing(target):
             os.replace(part, target)
 

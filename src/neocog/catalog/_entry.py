@@ -39,7 +39,7 @@ class Weights:
         hub: the repository on the Hugging Face hub; None for weights that are published on no hub.
         url: where the file lies, for weights that are on no hub, such as torchvision's; its name carries the first
             digits of its SHA-256.
-        sha256: digest of the file, by which a local file of the right name is known to be the right one.
+        sha256: digest of the file, by which one of the right name, local or downloaded, is known to be the right one.
         num_classes: logits that it was trained for.
         size: height and width of the square input, pixels.
         crop_pct: share of the resized image's shorter side that the centre crop of `size` keeps.

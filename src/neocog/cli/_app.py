@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001
-        # The one place that may catch everything: a traceback helps developers, not a person at a terminal.
+        # What nobody foresaw: a traceback helps developers, not a person at a terminal.
         if os.environ.get(TRACEBACK_VARIABLE) == "1":
             traceback.print_exc()
         line, code = explain(error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -32,6 +33,25 @@ def print_json(value: Any) -> None:
     """Print `value` as one JSON document; what is not finite becomes null, which JSON can say."""
     if is_main_process():
         print(json.dumps(_finite(value), indent=2))
+
+
+def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as CSV under the names of the first one's values, with exact numbers.
+
+    Sizes, such as (3, 224, 224), become "3x224x224"; other values that are several stand with spaces between them.
+    """
+    if not is_main_process():
+        return
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _in_one_cell(value) for name, value in row.items()})
+
+
+def _in_one_cell(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    return ("x" if all(isinstance(each, int) for each in value) else " ").join(map(str, value))
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:

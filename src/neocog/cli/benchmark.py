@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv as csv_module
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neocog.cli._options import Device, ImageSize, InputShape, Json, complete_model, parse_shape
-from neocog.cli._output import Column, byte_count, counted, is_main_process, percent, print_json, print_table, say
+from neocog.cli._output import Column, byte_count, counted, percent, print_csv, print_json, print_table, say
 from neocog.cli._progress import listening
 from neocog.errors import UnknownNameError, UsageError
 
@@ -77,7 +75,7 @@ def benchmark(
     if as_json:
         print_json(found.to_dict())
     elif csv:
-        _print_csv(found)
+        print_csv(found.to_dict()["rows"])
     else:
         _print_benchmark(found)
 
@@ -98,17 +96,6 @@ def _chosen(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
         if name.lower() not in spelling:
             raise UnknownNameError(f"--{option}, which takes {' or '.join(known)}:", name, known)
     return tuple(dict.fromkeys(spelling[name.lower()] for name in names))
-
-
-def _print_csv(found: Benchmark) -> None:
-    if not is_main_process():
-        return
-    rows = found.to_dict()["rows"]
-    writer = csv_module.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        image, uncounted = "x".join(map(str, row["image"])), " ".join(row["not_counted"])
-        writer.writerow({**row, "image": image, "not_counted": uncounted})
 
 
 def _print_benchmark(found: Benchmark) -> None:

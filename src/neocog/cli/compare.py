@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv as csv_module
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from neocog.cli._options import Device, Json, complete_model
-from neocog.cli._output import Column, counted, is_main_process, print_json, print_table, printable, say
+from neocog.cli._output import Column, counted, print_csv, print_json, print_table, printable, say
 from neocog.cli._progress import listening
 
 if TYPE_CHECKING:
@@ -100,27 +98,9 @@ def compare(
     if as_json:
         print_json(found.to_dict())
     elif csv:
-        _print_csv(found)
+        print_csv(found.to_dict()["rows"])
     else:
         _print_table(found)
-
-
-def _print_csv(found: Comparison) -> None:
-    if not is_main_process():
-        return
-    rows = [
-        {
-            **row,
-            "image": "x".join(map(str, row["image"])),
-            "usual": "x".join(map(str, row["usual"])),
-            "uncounted": " ".join(row["uncounted"]),
-            "images_per_second_interval": " ".join(map(str, row["images_per_second_interval"] or ())),
-        }
-        for row in found.to_dict()["rows"]
-    ]
-    writer = csv_module.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def _print_table(found: Comparison) -> None:

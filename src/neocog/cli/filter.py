@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neocog.cli._output import printable, say
+from neocog.errors import UsageError
 
 KINDS = ("sobel", "gabor", "log", "gaussian", "sharpen", "unsharp")
 
@@ -44,6 +45,9 @@ def filter_photo(
       neocog filter photo.jpg --kind gabor -o gabor.png
       neocog filter photo.jpg --kind sobel --kind log
     """
+    if photo.exists() and out.exists() and photo.samefile(out):
+        raise UsageError(f"--out {out} is the photograph, which the picture would replace; name another file")
+
     from neocog.jobs import filter_image
 
     filtered = filter_image(photo, kind or None, out=out, size=size)

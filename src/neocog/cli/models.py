@@ -65,7 +65,8 @@ def models(
 
     for pattern in patterns or ():
         check_pattern(pattern)
-    entries = [describe(name) for name in list_models(patterns or "*", weights=weights, sort=sort)]
+    wanted = with_whole_families(patterns) if patterns else "*"
+    entries = [describe(name) for name in list_models(wanted, weights=weights, sort=sort)]
     if families:
         if sort != "name":
             raise UsageError(f"--families lists the oldest first; leave out --sort {sort}, or --families")
@@ -82,6 +83,17 @@ def models(
     else:
         columns = [*COLUMNS, Column("weights", numeric=not weights)]
         print_table(columns, [entry_row(entry, name_weights=weights) for entry in entries])
+
+
+def with_whole_families(patterns: list[str]) -> list[str]:
+    """Return `patterns` and all networks of the families that they name.
+
+    To `list_models` a name that a family shares with one of its networks, such as "alexnet", is the network's; who
+    asks for a table wants to see its relatives too.
+    """
+    from neocog.catalog import describe, list_models
+
+    return [*patterns, *(name for name in list_models() if describe(name).family in patterns)]
 
 
 def entry_row(entry: Entry, *, name_weights: bool) -> list[str]:

@@ -23,7 +23,7 @@ All of it holds in one, two and three dimensions, with a size for each. A 1-D co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import isfinite, prod
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -150,6 +150,17 @@ def require_not_negative(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 0:
             raise UsageError(f"{name} is {number}, must be at least 0")
+
+
+def require_finite(**numbers: float) -> None:
+    """Refuse infinities and NaN, by their names.
+
+    Raises:
+        UsageError: which one is, and what it is.
+    """
+    for name, number in numbers.items():
+        if not isfinite(number):
+            raise UsageError(f"{name} is {number}, must be finite")
 
 
 def require_groups(in_channels: int, out_channels: int, groups: int) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,8 +34,10 @@ from neocog.errors import UsageError
 from neocog.layers.conv import Size, conv_output_size, dilated_size, per_axis, require_groups
 
 Array = NDArray[Any]
+Gradients = tuple[Array, Array, Array]
 Pair = tuple[int, int]
 Mode = Literal["zeros", "reflect", "replicate", "circular"]
+IN_NUMPY: dict[Mode, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 # 1. The formulas, index by index. The image is padded already.
 
@@ -43,11 +45,7 @@ Mode = Literal["zeros", "reflect", "replicate", "circular"]
 def correlate(I: Array, K: Array, b: Array, stride: Pair = (1, 1), dilation: Pair = (1, 1)) -> Array:
     """Return O(n, m, c_o) = Σ_{i, j, c_i} I(s_x n + d_x i, s_y m + d_y j, c_i) · K(i, j, c_i, c_o) + b(c_o)."""
     (s_x, s_y), (d_x, d_y) = stride, dilation
-    height, width = (
-        conv_output_size(I.shape[axis], K.shape[axis], stride[axis], dilation=dilation[axis], floor=True)
-        for axis in range(2)
-    )
-    O = np.zeros((height, width, K.shape[3]))
+    O = np.zeros((*Geometry(stride, dilation).output(I.shape[:2], K.shape[:2]), K.shape[3]))
     for n, m, c_o in np.ndindex(O.shape):
         O[n, m, c_o] = b[c_o]
         for i, j, c_i in np.ndindex(K.shape[:3]):
@@ -162,34 +160,19 @@ def padded_places(length: int, before: int, after: int, mode: Mode) -> Array:
     Raises:
         UsageError: the image is too short to be reflected or wrapped so far.
     """
-    places: Array = np.arange(-before, length + after)
     if mode == "zeros":
-        places[(places < 0) | (places >= length)] = -1
-        return places
-    if mode == "replicate":
-        return np.clip(places, 0, length - 1)
-    most = length - (mode == "reflect")
-    if max(before, after) > most:
+        return np.pad(np.arange(length), (before, after), constant_values=-1)
+    most = {"reflect": length - 1, "circular": length}.get(mode)
+    if most is not None and max(before, after) > most:
         raise UsageError(f"an axis of {length} cannot be padded by {max(before, after)} in mode {mode}: at most {most}")
-    if mode == "circular":
-        return places % length
-    reflected: Array = (length - 1) - np.abs((length - 1) - np.abs(places))
-    return reflected
+    return np.pad(np.arange(length), (before, after), IN_NUMPY[mode])
 
 
 # 2. NumPy: all windows at once.
 
 
-class Gradients(NamedTuple):
-    """Of a loss, with respect to what a convolution is given."""
-
-    image: Array
-    kernel: Array
-    bias: Array
-
-
 def forward(image: Array, kernel: Array, bias: Array | None = None, geometry: Geometry = Geometry()) -> Array:
-    """Return the convolution of a batch.
+    """Return the convolution of a batch, `(N, C_o, ...)`.
 
     Args:
         image: `(N, C_i, ...)`, with one, two or more spatial axes.
@@ -197,21 +180,18 @@ def forward(image: Array, kernel: Array, bias: Array | None = None, geometry: Ge
         bias: `(C_o,)`.
         geometry: how the kernel slides.
 
-    Returns:
-        `(N, C_o, ...)`.
-
     Raises:
         UsageError: the groups do not divide the channels, or the kernel does not fit.
     """
     require_groups(image.shape[1], len(kernel), geometry.groups)
     windows, output = _windows(_pad(image, kernel.shape[2:], geometry), kernel.shape[2:], geometry)
-    products: Array = np.einsum("ngcpk,gock->ngop", windows, _in_groups(kernel, geometry))
-    result = products.reshape(len(image), len(kernel), *output)
+    products = np.einsum("ngcpk,gock->ngop", windows, _in_groups(kernel, geometry))
+    result: Array = products.reshape(len(image), len(kernel), *output)
     return result if bias is None else result + bias.reshape(-1, *[1] * len(output))
 
 
 def backward(gradient: Array, image: Array, kernel: Array, geometry: Geometry = Geometry()) -> Gradients:
-    """Return the gradients of a loss whose gradient with respect to the output of `forward` is `gradient`."""
+    """Return the gradients of image, kernel and bias from `gradient`, that of what `forward` returns."""
     sizes, groups = kernel.shape[2:], geometry.groups
     padded = _pad(image, sizes, geometry)
     windows, output = _windows(padded, sizes, geometry)
@@ -224,21 +204,19 @@ def backward(gradient: Array, image: Array, kernel: Array, geometry: Geometry = 
     for number, where in enumerate(geometry.taps(output, sizes)):  # windows overlap: what they give a pixel adds up
         of_padded[where] += of_windows[..., number]
     of_image = _unpad(of_padded, image.shape, sizes, geometry)
-    return Gradients(of_image, _turned(of_kernel, geometry), upstream.sum((0, 3)).reshape(-1))
+    return of_image, _turned(of_kernel, geometry), upstream.sum((0, 3)).reshape(-1)
 
 
 def _windows(padded: Array, sizes: Sequence[int], geometry: Geometry) -> tuple[Array, tuple[int, ...]]:
     """Return what the kernel meets, `(N, groups, C_i / groups, positions, taps)`, and the size of the output."""
     output = geometry.output(padded.shape[2:], sizes)
     met = np.stack([padded[where] for where in geometry.taps(output, sizes)], -1)
-    batch, channels = padded.shape[:2]
-    return met.reshape(batch, geometry.groups, channels // geometry.groups, -1, met.shape[-1]), output
+    return met.reshape(len(padded), geometry.groups, padded.shape[1] // geometry.groups, -1, met.shape[-1]), output
 
 
 def _in_groups(kernel: Array, geometry: Geometry) -> Array:
     """Return the kernel as `(groups, C_o / groups, C_i / groups, taps)`."""
-    grouped = (geometry.groups, len(kernel) // geometry.groups, kernel.shape[1], -1)
-    return _turned(kernel, geometry).reshape(grouped)
+    return _turned(kernel, geometry).reshape(geometry.groups, len(kernel) // geometry.groups, kernel.shape[1], -1)
 
 
 def _turned(kernel: Array, geometry: Geometry) -> Array:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UnknownNameError, UsageError
+from neocog.layers.conv import require_finite
 
 Padding = Literal["replicate", "reflect", "circular", "zeros"]
 
@@ -148,6 +149,7 @@ class Unsharp(FrozenFilter):
     def __init__(
         self, sigma: float = 2.0, amount: float = 1.0, *, truncate: float = 4.0, padding: Padding = "replicate"
     ) -> None:
+        require_finite(amount=amount)
         weights, places = _bell(sigma, truncate)
         kernel = -amount * torch.outer(weights, weights)
         middle = len(places) // 2
@@ -199,7 +201,7 @@ class GaborBank(FrozenFilter):
         padding: what the image is continued with.
 
     Raises:
-        UsageError: no direction, or stripes, bell or aspect that are not positive.
+        UsageError: no direction, a number that is not finite, or stripes, bell or aspect that are not positive.
     """
 
     def __init__(
@@ -213,6 +215,7 @@ class GaborBank(FrozenFilter):
         padding: Padding = "replicate",
     ) -> None:
         sigma = 0.56 * wavelength if sigma is None else sigma
+        require_finite(wavelength=wavelength, phase=phase, sigma=sigma, aspect=aspect)
         if orientations < 1:
             raise UsageError(f"a bank of Gabor filters has at least 1 orientation, not {orientations}")
         if min(wavelength, sigma, aspect) <= 0:
@@ -237,6 +240,7 @@ class GaborBank(FrozenFilter):
 
 def _bell(sigma: float, truncate: float) -> tuple[Tensor, Tensor]:
     """Return a sampled Gaussian that sums to 1, and the places where it was sampled."""
+    require_finite(sigma=sigma, truncate=truncate)
     if sigma <= 0 or truncate <= 0:
         raise UsageError(f"a blur's sigma and truncate are positive, not {sigma} and {truncate}")
     radius = int(truncate * sigma + 0.5)

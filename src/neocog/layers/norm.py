@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.activation import relu6
+from neocog.layers.conv import require_finite
 
 
 def normalise(x: Tensor, over: Sequence[int], eps: float = 1e-5) -> Tensor:
@@ -67,11 +68,12 @@ class LocalResponseNorm(nn.Module):
         beta: the power.
 
     Raises:
-        UsageError: an `n` that is even or not positive, or a `k` that is not positive.
+        UsageError: an `n` that is even or not positive, a `k` that is not positive, or a number that is not finite.
     """
 
     def __init__(self, n: int = 5, *, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> None:
         super().__init__()
+        require_finite(k=k, alpha=alpha, beta=beta)
         if n < 1 or n % 2 == 0:
             raise UsageError(f"n counts a channel and its neighbours on both sides: an odd number, not {n}")
         if k <= 0:
@@ -157,8 +159,13 @@ class WSConv2d(nn.Conv2d):
     standardization", arXiv:1903.10520: Ŵ = (W - μ) / √(σ² + ε), with mean and variance of each filter.
     The authors' code has σ + 10⁻⁵ for the root, with the variance divided by one less than the count.
 
-    Args and shapes are those of `torch.nn.Conv2d`, and `eps` is ε.
+    Args and shapes are those of `torch.nn.Conv2d`, and
+
+        gamma: multiplies the standardised filters; 1 in the paper.
+        eps: ε; None for 1e-5.
     """
+
+    eps: float = 1e-5
 
     def __init__(
         self,
@@ -171,14 +178,21 @@ class WSConv2d(nn.Conv2d):
         groups: int = 1,
         bias: bool = True,
         *,
-        eps: float = 1e-5,
+        gamma: float = 1.0,
+        eps: float | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
-        self.eps = eps
+        self.gamma = gamma
+        if eps is not None:
+            self.eps = eps
+        self.add_parameters()
+
+    def add_parameters(self) -> None:
+        """Make the parameters that a convolution has not: none here."""
 
     def standardised(self) -> Tensor:
         """Return the filters that are used, `(out_channels, in_channels / groups, kh, kw)`."""
-        return standardise(self.weight, self.eps)
+        return self.gamma * standardise(self.weight, self.eps)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolution of `input`."""
@@ -200,27 +214,16 @@ class ScaledStdConv2d(WSConv2d):
     Args and shapes are those of `torch.nn.Conv2d`, and
 
         gamma: γ, for ReLU √2 / √(1 - 1/π) = 1.7128.
-        eps: ε.
+        eps: ε; None for 1e-6.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        *,
-        gamma: float = 1.0,
-        eps: float = 1e-6,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, eps=eps)
-        self.gain = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
-        self.scale = gamma * self.weight[0].numel() ** -0.5
+    eps = 1e-6
+
+    def add_parameters(self) -> None:
+        """Make the gain, 1 for each filter."""
+        self.gain = nn.Parameter(torch.ones(self.out_channels, 1, 1, 1))
 
     def standardised(self) -> Tensor:
         """Return the filters that are used, `(out_channels, in_channels / groups, kh, kw)`."""
-        return standardise(self.weight, self.eps, (self.gain * self.scale).flatten())
+        scale = self.gamma * self.weight[0].numel() ** -0.5
+        return standardise(self.weight, self.eps, (self.gain * scale).flatten())

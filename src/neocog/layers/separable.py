@@ -112,8 +112,12 @@ def separate(kernel: Tensor) -> tuple[Tensor, Tensor]:
         kernel: `(K, L)`, of floating-point numbers.
 
     Raises:
-        UsageError: it is none: its second singular value is more than rounding.
+        UsageError: it is none: its second singular value is more than rounding; or it is no matrix of such numbers.
     """
+    if kernel.ndim != 2 or not kernel.is_floating_point():
+        raise UsageError(
+            f"a kernel to separate is a matrix of floating-point numbers, not {tuple(kernel.shape)} of {kernel.dtype}"
+        )
     left, values, right = torch.linalg.svd(kernel)
     rounding = max(kernel.shape) * torch.finfo(kernel.dtype).eps * values[0]
     if min(kernel.shape) > 1 and values[1] > rounding:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import Tensor, nn
@@ -32,6 +33,20 @@ class ModelConfig:
             raise UsageError(f"num_classes is the number of logits, or 0 for none; not {self.num_classes}")
         if self.in_chans < 1:
             raise UsageError(f"in_chans is the number of image channels, at least 1; not {self.in_chans}")
+        for field in fields(self):
+            # Here for all: a comparison with NaN is false, so that a family's own limits let it through.
+            value = getattr(self, field.name)
+            if any(not isfinite(number) for number in _floats(value)):
+                raise UsageError(f"{field.name} is {value}, must be finite")
+
+
+def _floats(value: object) -> Iterator[float]:
+    """Yield the floating-point numbers in a config's value."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _floats(each)
 
 
 class AuxiliaryHead(nn.Module):

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.layers.residual import ResidualBlock, check_stages
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._pooled import PooledClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class ResidualConfig(ModelConfig):
         check_stages(self.depths, self.width)
 
 
-class ResidualNetwork(Classifier):
+class ResidualNetwork(PooledClassifier):
     """A stem, stages of blocks, the mean over all positions, and a linear layer (table 1; section 4.2 for CIFAR).
 
     Every convolution is followed by batch normalisation (section 3.4), and so needs no bias. Parameters are named as in
@@ -92,14 +93,6 @@ class ResidualNetwork(Classifier):
         for stage in self.stage_names:
             x = self.get_submodule(stage)(x)
         return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(pooled)
-        return logits
 
     def init_weights(self) -> None:
         """Initialise as He et al. 2015 (arXiv:1502.01852), which the paper cites in section 3.4.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neocog.errors import UsageError
 from neocog.layers.norm import LocalResponseNorm
 from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._draw import draw_normal
 
 FEATURE_SIZE = 6
 """Height and width of the maps that the first fully-connected layer takes."""
@@ -139,9 +140,7 @@ class AlexNet(Classifier):
 
     def init_head(self, head: nn.Conv2d | nn.Linear) -> None:
         """Draw it as every other layer, with zero biases."""
-        nn.init.normal_(head.weight, std=0.01)
-        if head.bias is not None:
-            nn.init.zeros_(head.bias)
+        draw_normal(head, std=0.01)
 
 
 NETWORK = AlexNet

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.recompute import concatenated, norm_relu_conv
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._pooled import PooledClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +158,7 @@ class Transition(nn.Module):
         return x
 
 
-class DenseNet(Classifier):
+class DenseNet(PooledClassifier):
     """Table 1: a stem, dense blocks with transitions between them, the mean over positions, and a linear layer."""
 
     head_name = "classifier"
@@ -194,14 +195,6 @@ class DenseNet(Classifier):
                 # The paper has the stem's ReLU before its pool. The two commute, and here it has a quarter of the work.
                 x = F.relu(x)
         return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.classifier(pooled)
-        return logits
 
     def init_weights(self) -> None:
         """Initialise as He et al. 2015 (arXiv:1502.01852), which the paper cites in section 4.2.

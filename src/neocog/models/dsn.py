@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
-from neocog.models._classifier import AuxiliaryHead, Classifier, ModelConfig, linear_head
+from neocog.models._classifier import AuxiliaryHead, ModelConfig, linear_head
+from neocog.models._draw import draw_normal
+from neocog.models._pooled import PooledClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ class Companion(AuxiliaryHead):
         nn.init.zeros_(head.bias)
 
 
-class DSN(Classifier):
+class DSN(PooledClassifier):
     """Three times a convolution and two 1x1 convolutions ("cccp"), the last of which gives the classes' maps.
 
     Their mean over all positions is the logits. The last 1x1 convolution is done after that mean and not before it,
@@ -114,14 +116,6 @@ class DSN(Classifier):
         x = F.relu(self.conv3(F.dropout(x, self.config.dropout, self.training)))
         return F.relu(self.cccp5(x))
 
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, 192)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.cccp6(pooled)
-        return logits
-
     def init_weights(self) -> None:
         """Draw weights as the authors do, with standard deviation 0.05 (companions see `Companion`); biases are 0."""
         for module in self.modules():
@@ -133,9 +127,7 @@ class DSN(Classifier):
 
     def init_head(self, head: nn.Conv2d | nn.Linear) -> None:
         """Draw it as every other layer."""
-        nn.init.normal_(head.weight, std=0.05)
-        if head.bias is not None:
-            nn.init.zeros_(head.bias)
+        draw_normal(head, std=0.05)
 
 
 NETWORK = DSN

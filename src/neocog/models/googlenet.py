@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from neocog.errors import UsageError
 from neocog.layers.branches import Concatenate, ConvBnReLU, around
 from neocog.layers.norm import LocalResponseNorm
-from neocog.models._classifier import AuxiliaryHead, Classifier, ModelConfig, linear_head
+from neocog.models._classifier import AuxiliaryHead, ModelConfig, linear_head
+from neocog.models._pooled import PooledClassifier
 
 TABLE_1 = {
     # module: filters of the 1x1, of the 3x3's reduction, the 3x3, the 5x5's reduction, the 5x5, the pool's projection
@@ -156,7 +157,7 @@ class AuxiliaryClassifier(AuxiliaryHead):
         init_layer(head, batch_norm=isinstance(self.conv, ConvBnReLU))
 
 
-class GoogLeNet(Classifier):
+class GoogLeNet(PooledClassifier):
     """Table 1 and figure 3. At 224x224 the modules see maps of 28x28, 14x14 and 7x7: every pool rounds up."""
 
     stem_name = "conv1.conv"
@@ -190,6 +191,7 @@ class GoogLeNet(Classifier):
         self.num_features = channels["inception5b"]
         self.min_size = (31, 31) if config.last_pool == 3 else (15, 15)
         self.fc = linear_head(self.num_features, config.num_classes)
+        self.head_dropout = config.dropout
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return 5b's output `(N, 1024, h, w)`, 7x7 for an image of 224x224."""
@@ -202,14 +204,6 @@ class GoogLeNet(Classifier):
             elif name == "inception4e":
                 x = self.maxpool4(x)
         return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, 1024)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
 
     def init_weights(self) -> None:
         """Initialise as others who trained it, since the paper does not say.

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._draw import draw_normal
 
 Nonlinearity = Literal["relu", "tanh"]
 ACTIVATIONS: dict[Nonlinearity, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
@@ -238,8 +239,7 @@ class Highway(Classifier):
 
     def init_head(self, head: nn.Linear) -> None:
         """Draw it from a normal distribution with a standard deviation of 0.05."""
-        nn.init.normal_(head.weight, std=0.05)
-        nn.init.zeros_(head.bias)
+        draw_normal(head, std=0.05)
 
 
 def draw(layer: nn.Linear | nn.Conv2d, gain: float) -> None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.branches import Concatenate, ConvBnReLU
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._draw import draw_glorot
+from neocog.models._pooled import PooledClassifier
 
 Widths = tuple[tuple[int, ...], ...]
 """For each branch of a module, the filters of its convolutions."""
@@ -169,7 +170,7 @@ def make_stem(config: InceptionResNetConfig) -> tuple[nn.Sequential, int]:
     return nn.Sequential(*steps, nn.MaxPool2d(3, stride=2), mixed), 320
 
 
-class InceptionResNet(Classifier):
+class InceptionResNet(PooledClassifier):
     """Figure 15. At 299x299 modules A, B and C see maps of 35x35, 17x17 and 8x8."""
 
     stem_name = "stem.0.conv"
@@ -191,6 +192,7 @@ class InceptionResNet(Classifier):
         self.stage_names += ("last_conv",) if config.last_width else ()
         self.num_features = config.last_width or channels
         self.fc = linear_head(self.num_features, config.num_classes)
+        self.head_dropout = config.dropout
 
     def _modules_of(
         self, kind: int, channels: int, widths: Widths, kernels: tuple[int | tuple[int, int], ...]
@@ -212,14 +214,6 @@ class InceptionResNet(Classifier):
         x = self.last_conv(x)
         return x
 
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
-
     def init_weights(self) -> None:
         """Initialise as the authors' code: He et al.'s variance of 2 / fan_in, and Glorot and Bengio's for the head."""
         for module in self.modules():
@@ -234,8 +228,7 @@ class InceptionResNet(Classifier):
 
     def init_head(self, head: nn.Linear) -> None:
         """Draw it as Glorot and Bengio (2010) do, with biases of 0."""
-        nn.init.xavier_uniform_(head.weight)
-        nn.init.zeros_(head.bias)
+        draw_glorot(head)
 
 
 def timm_names(config: InceptionResNetConfig) -> dict[str, str]:

@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.branches import Concatenate, ConvBnReLU
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._pooled import PooledClassifier
 
 Pool = Literal["average", "max"]
 
@@ -89,7 +89,7 @@ class Inception(Concatenate):
         self.out_channels = one + three + double + (projection or in_channels)
 
 
-class InceptionV2(Classifier):
+class InceptionV2(PooledClassifier):
     """Figure 5. At 224x224 the modules see maps of 28x28 (3a to 3c), 14x14 (4a to 4e) and 7x7.
 
     Deviation: the authors make the first convolution of two, 8 filters for each channel by itself and a 1x1 (figure 5's
@@ -115,6 +115,7 @@ class InceptionV2(Classifier):
             self.add_module(name, module)
         self.num_features = channels
         self.fc = linear_head(channels, config.num_classes)
+        self.head_dropout = config.dropout
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return 5b's output `(N, 1024, h, w)`: h is H / 32, rounded up."""
@@ -123,14 +124,6 @@ class InceptionV2(Classifier):
         for name in FIGURE_5:
             x = self.get_submodule(name)(x)
         return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, 1024)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
 
     def init_weights(self) -> None:
         """Draw weights with He et al.'s variance of 2 / fan_in, as the authors' code does; the paper does not say.

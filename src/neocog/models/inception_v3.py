@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.branches import ConvBnReLU
-from neocog.models._classifier import AuxiliaryHead, Classifier, ModelConfig, linear_head
+from neocog.models._classifier import AuxiliaryHead, ModelConfig, linear_head
+from neocog.models._pooled import PooledClassifier
 
 SMALLEST_AUXILIARY_MAP = 17
 """Side of the map on which the auxiliary classifier's 5x5 convolution still fits after its pool."""
@@ -199,7 +200,7 @@ class AuxiliaryClassifier(AuxiliaryHead):
         init_layer(head, std=0.001)
 
 
-class InceptionV3(Classifier):
+class InceptionV3(PooledClassifier):
     """At 299x299 the modules see maps of 35x35 (A), 17x17 (C) and 8x8 (E). The stem pads one convolution only."""
 
     stem_name = "Conv2d_1a_3x3.conv"
@@ -232,6 +233,7 @@ class InceptionV3(Classifier):
         self.Mixed_7b = InceptionE(1280)
         self.Mixed_7c = InceptionE(2048)
         self.fc = linear_head(self.num_features, config.num_classes)
+        self.head_dropout = config.dropout
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last module's output `(N, 2048, h, w)`, 8x8 for an image of 299x299."""
@@ -239,14 +241,6 @@ class InceptionV3(Classifier):
             if name not in ("AuxLogits", "fc"):
                 x = module(x)
         return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, 2048)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
 
     def init_weights(self) -> None:
         """Draw weights as torchvision does: standard deviation 0.1, in the auxiliary classifier 0.01 and 0.001.

@@ -12,12 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.branches import Concatenate, ConvBnReLU
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._draw import draw_glorot
+from neocog.models._pooled import PooledClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +182,7 @@ class InceptionC(nn.Module):
         return torch.cat([single, *split, self.branch3(x)], dim=1)
 
 
-class InceptionV4(Classifier):
+class InceptionV4(PooledClassifier):
     """Figure 9. At 299x299 modules A, B and C see maps of 35x35, 17x17 and 8x8; what figures mark "V" pads nothing."""
 
     stem_name = "stem.0.conv"
@@ -200,6 +201,7 @@ class InceptionV4(Classifier):
         self.reduction_b = ReductionB()
         self.inception_c = nn.Sequential(*(InceptionC() for _ in range(c)))
         self.fc = linear_head(self.num_features, config.num_classes)
+        self.head_dropout = config.dropout
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last module's output `(N, 1536, h, w)`, 8x8 for an image of 299x299."""
@@ -207,14 +209,6 @@ class InceptionV4(Classifier):
         x = self.inception_b(self.reduction_a(x))
         x = self.inception_c(self.reduction_b(x))
         return x
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, 1536)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
 
     def init_weights(self) -> None:
         """Initialise as the authors' code: He et al.'s variance of 2 / fan_in, and Glorot and Bengio's for the head."""
@@ -228,8 +222,7 @@ class InceptionV4(Classifier):
 
     def init_head(self, head: nn.Linear) -> None:
         """Draw it as Glorot and Bengio (2010) do, with biases of 0."""
-        nn.init.xavier_uniform_(head.weight)
-        nn.init.zeros_(head.bias)
+        draw_glorot(head)
 
 
 def timm_names(config: InceptionV4Config) -> dict[str, str]:

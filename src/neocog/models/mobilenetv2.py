@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.conv import Conv2dSame
 from neocog.layers.norm import BatchNormReLU6
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._draw import draw_normal
+from neocog.models._pooled import PooledClassifier
 
 TABLE_2 = (
     # t: expansion, c: output channels, n: blocks, s: stride of the first of them
@@ -157,7 +158,7 @@ class DepthwiseSeparable(nn.Module):
         return x + y if self.has_shortcut else y
 
 
-class MobileNetV2(Classifier):
+class MobileNetV2(PooledClassifier):
     """Table 2: a 3x3 convolution, seven rows of blocks, a 1x1 convolution, and the mean over positions."""
 
     head_name = "classifier"
@@ -177,6 +178,7 @@ class MobileNetV2(Classifier):
         self.conv_head = pointwise(channels, self.num_features)
         self.bn2 = BatchNormReLU6(self.num_features)
         self.classifier = linear_head(self.num_features, config.num_classes)
+        self.head_dropout = config.dropout
         self.stage_names = ("conv_stem", *(f"blocks.{row}" for row in range(len(TABLE_2))), "conv_head")
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -185,14 +187,6 @@ class MobileNetV2(Classifier):
         x = self.blocks(x)
         features: Tensor = self.bn2(self.conv_head(x))
         return features
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the means over positions `(N, num_features)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.classifier(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
 
     def init_weights(self) -> None:
         """Initialise as the authors' code does (`training_scope` in tensorflow/models' slim/nets/mobilenet)."""
@@ -207,8 +201,7 @@ class MobileNetV2(Classifier):
 
     def init_head(self, head: nn.Linear) -> None:
         """Start with nearly equal logits. Deviation: the authors draw the head as widely as the convolutions."""
-        nn.init.normal_(head.weight, std=0.01)
-        nn.init.zeros_(head.bias)
+        draw_normal(head, std=0.01)
 
 
 def make_row(

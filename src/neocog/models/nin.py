@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.models._classifier import Classifier, ModelConfig
+from neocog.models._draw import draw_normal
 
 Pool = Literal["max", "average"]
 
@@ -135,7 +136,7 @@ class NIN(Classifier):
         return F.relu(self.classifier(features)).mean(dim=(2, 3))
 
     def init_weights(self) -> None:
-        """Draw weights from a normal distribution of the authors' standard deviations, and set biases to zero.
+        """Draw weights from a normal distribution of the authors' deviations; biases but the classes' are zero.
 
         Each convolution's, and the classifier's, is the config's; that of the other 1x1 convolutions is 0.05.
         """
@@ -143,13 +144,20 @@ class NIN(Classifier):
         for path, module in self.named_modules():
             layer, _, part = path.partition(".")
             if isinstance(module, nn.Conv2d):
-                draw(module, stds[layer] if part == "conv" else 0.05)
+                draw_normal(module, stds[layer] if part == "conv" else 0.05)
         if isinstance(self.classifier, nn.Conv2d):
             self.init_head(self.classifier)
 
     def init_head(self, head: nn.Conv2d | nn.Linear) -> None:
-        """Draw the classifier's weights, with zero biases."""
-        draw(head, self.config.init_std[-1])
+        """Draw the classifier's weights, and let its biases begin at 1.
+
+        Deviation: the authors' begin at zero. A class whose map falls below zero at every pixel of every image is
+        rectified to nothing, learns nothing more, and is never answered: with zeros, five of scikit-learn's ten
+        digits ended so in a training of six epochs.
+        """
+        draw_normal(head, self.config.init_std[-1])
+        if head.bias is not None:
+            nn.init.ones_(head.bias)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the last 1x1 convolution by a fresh one with a map for each of `num_classes`; 0 removes it."""
@@ -164,13 +172,6 @@ class NIN(Classifier):
 def class_maps(channels: int, num_classes: int) -> nn.Conv2d | nn.Identity:
     """Return the convolution that gives a map for each class; for 0 of them, the identity."""
     return nn.Conv2d(channels, num_classes, 1) if num_classes else nn.Identity()
-
-
-def draw(layer: nn.Conv2d | nn.Linear, std: float) -> None:
-    """Fill a layer's weights from a normal distribution, and its biases with zeros."""
-    nn.init.normal_(layer.weight, std=std)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
 
 
 NETWORK = NIN

@@ -111,6 +111,10 @@ class SENet(ResidualNetwork):
 
     config: SENetConfig
 
+    def __init__(self, config: SENetConfig) -> None:
+        super().__init__(config)
+        self.head_dropout = config.dropout
+
     def make_block(self, in_channels: int, width: int, stride: int) -> SEBottleneck:
         """Return a bottleneck of that stage."""
         return SEBottleneck(self.config, in_channels, width, stride)
@@ -144,14 +148,6 @@ class SENet(ResidualNetwork):
         x = self.bn3(x)
         x = self.maxpool(x)  # before the ReLU, which then has a quarter of the work
         return F.relu(x)
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the mean over positions `(N, num_features)`."""
-        pooled = super().forward_head(features, pre_logits=True)
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
 
 
 def timm_names(config: SENetConfig) -> dict[str, str]:

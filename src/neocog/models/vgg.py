@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._draw import draw_glorot
 from neocog.models._family import Names, Reshaped
 
 FEATURE_SIZE = 7
@@ -161,9 +162,7 @@ class VGG(Classifier):
 
     def init_head(self, head: nn.Conv2d | nn.Linear) -> None:
         """Draw it as every other layer."""
-        nn.init.xavier_uniform_(head.weight)
-        if head.bias is not None:
-            nn.init.zeros_(head.bias)
+        draw_glorot(head)
 
     def layers_from(self, smaller: Classifier) -> dict[str, str]:
         """Return which layers begin as those of `smaller`: the first four convolutions and all fully-connected ones.

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from neocog.errors import UsageError
 from neocog.layers.residual import Bottleneck, make_shortcut
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._pooled import PooledClassifier
 from neocog.models._residual import ResidualConfig, ResidualNetwork
 
 GROUP_WIDTHS = (16, 32, 64)
@@ -72,14 +73,16 @@ class WideBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, which nothing normalises or activates."""
         activated = F.relu(self.bn0(x))
-        y = F.relu(self.bn1(self.conv0(activated)))
-        y = self.conv1(F.dropout(y, self.dropout, self.training))
+        y = self.conv0(activated)
         around: Tensor = x if self.convdim is None else self.convdim(activated)
+        del activated  # which nobody else needs in evaluation: freed before the norm
+        y = F.relu(self.bn1(y))
+        y = self.conv1(F.dropout(y, self.dropout, self.training))
         total: Tensor = around + y
         return total
 
 
-class WideResNet(Classifier):
+class WideResNet(PooledClassifier):
     """Table 1: a 3x3 convolution, three groups of N blocks, a last norm and ReLU, the mean over positions, logits."""
 
     stem_name = "conv0"
@@ -107,14 +110,6 @@ class WideResNet(Classifier):
         for group in self.stage_names:
             x = self.get_submodule(group)(x)
         return F.relu(self.bn(x))
-
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the means over positions `(N, 64 k)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(pooled)
-        return logits
 
     def init_weights(self) -> None:
         """Initialise as the authors' code does: normal, with the variance 2 / fan_out; and the head as `init_head`."""

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neocog.errors import UsageError
-from neocog.models._classifier import Classifier, ModelConfig, linear_head
+from neocog.models._classifier import ModelConfig, linear_head
+from neocog.models._draw import draw_glorot
+from neocog.models._pooled import PooledClassifier
 
 MIDDLE_CHANNELS = 728
 
@@ -147,7 +149,7 @@ class ExitFlow(nn.Module):
         return F.relu(self.separable2(x))
 
 
-class Xception(Classifier):
+class Xception(PooledClassifier):
     """Figure 5: entry flow, middle flow, exit flow, the mean over positions, and a linear layer."""
 
     stem_name = "entry_flow.conv1"
@@ -174,25 +176,18 @@ class Xception(Classifier):
         )
         self.exit_flow = ExitFlow()
         self.fc = linear_head(self.num_features, config.num_classes)
+        self.head_dropout = config.dropout
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last map: `(N, 2048, h, w)`, 10x10 for images of 299x299."""
         x = self.exit_flow(self.middle_flow(self.entry_flow(x)))
         return x
 
-    def forward_head(self, features: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Return logits `(N, num_classes)`, or with `pre_logits` the means over positions `(N, 2048)`."""
-        pooled = features.mean(dim=(2, 3))
-        if pre_logits:
-            return pooled
-        logits: Tensor = self.fc(F.dropout(pooled, self.config.dropout, self.training))
-        return logits
-
     def init_weights(self) -> None:
         """Initialise as Glorot and Bengio (2010): Keras does, and so does the author's code, the paper being silent."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
+                draw_glorot(module)
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
         if isinstance(self.fc, nn.Linear):
@@ -200,8 +195,7 @@ class Xception(Classifier):
 
     def init_head(self, head: nn.Linear) -> None:
         """Draw it likewise, with biases of zero."""
-        nn.init.xavier_uniform_(head.weight)
-        nn.init.zeros_(head.bias)
+        draw_glorot(head)
 
 
 def timm_names(config: XceptionConfig) -> dict[str, str]:
