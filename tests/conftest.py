@@ -7,9 +7,16 @@ import os
 # Two test processes share two cores: a thread each, set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# Photographs that tests decode are kept apart from the user's own, and forgotten.
+os.environ["NEOCOG_CACHE"] = tempfile.mkdtemp(prefix="neocog-tests-")
+atexit.register(shutil.rmtree, os.environ["NEOCOG_CACHE"], ignore_errors=True)
 
 SHARED_DATA = Path(os.environ.get("NEOCOG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -90,6 +90,8 @@ def trained(tmp_path: Path, report: ClassificationReport) -> SimpleNamespace:
         test=None,
         epochs=3,
         seconds=151.0,
+        waiting=0.012,
+        stages=(),
     )
 
 

@@ -45,7 +45,7 @@ def test_what_is_not_given_is_left_to_the_recipe(command: Command, job: Job, tra
 def test_the_result_is_told_with_its_interval_and_paths(command: Command, job: Job, trained: SimpleNamespace) -> None:
     job("train", trained)
     shown = command("train", "photos").out
-    assert "3 epochs in 2 min 31 s" in shown
+    assert "3 epochs in 2 min 31 s, 1.2 % of it waiting for data" in shown
     assert "validation  80.00 % of 10 images right (95 % interval 49.02 to 94.33 %)" in shown
     assert all(str(path) in shown for path in (trained.model, trained.report, *trained.figures))
 

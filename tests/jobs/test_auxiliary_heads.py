@@ -10,7 +10,7 @@ import pytest
 from neocog import jobs
 from neocog.errors import UsageError
 from neocog.inference.model_file import load_model
-from neocog.jobs import _plan, training
+from neocog.jobs import _loop, _resolve
 from neocog.models import read_state
 from neocog.recipes import Recipe
 from neocog.train.recipe import Loss
@@ -45,7 +45,7 @@ def test_a_broken_run_goes_on_to_the_same_weights(
         def epoch(self, row: dict[str, float]) -> None:
             raise Broken
 
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(_loop, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Broken):  # before the first epoch's last checkpoint
         jobs.train(photographs, model="googlenet", overrides=overrides, out=tmp_path / "broken", listener=Breaker())
     again = jobs.resume(tmp_path / "broken")
@@ -72,10 +72,10 @@ def test_what_cannot_be_trained_so_is_said_before_a_run_is_begun(
 
 def test_the_network_has_heads_exactly_if_their_losses_have_a_weight() -> None:
     recipe = Recipe(model="googlenet", loss=Loss(auxiliary_weight=0.3), edits={"dropout": 0.1})
-    with_heads = _plan.with_auxiliary_heads(recipe)
+    with_heads = _resolve.with_auxiliary_heads(recipe)
     assert with_heads.edits == {"dropout": 0.1, "auxiliary": True}
     plain = with_heads.override({"loss.auxiliary_weight": 0.0})  # as when a network with heads is fine-tuned
-    assert _plan.with_auxiliary_heads(plain).edits == {"dropout": 0.1}
+    assert _resolve.with_auxiliary_heads(plain).edits == {"dropout": 0.1}
 
 
 @pytest.mark.slow

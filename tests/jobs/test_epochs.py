@@ -74,3 +74,12 @@ def test_what_was_summed_before_a_break_is_shared_out_among_those_who_go_on(proc
 def test_a_loss_that_is_not_finite_is_named() -> None:
     with pytest.raises(TrainingError, match="training loss is not finite at step 2"):
         feed(EpochLog(), [1.0, float("nan")])
+
+
+def test_weights_that_are_not_finite_are_kept_by_no_checkpoint() -> None:
+    state, task = step(2, 1.0), torch.nn.Linear(2, 2)
+    state.task = task
+    EpochLog().check_weights(state)
+    task.bias.data[1] = float("inf")
+    with pytest.raises(TrainingError, match=r"weights are not finite at step 2 .* optimizer\.lr"):
+        EpochLog().check_weights(state)

@@ -13,7 +13,7 @@ from neocog import jobs
 from neocog.data import load_data
 from neocog.errors import TrainingError, UsageError, WeightsError
 from neocog.inference.model_file import read_card
-from neocog.jobs import _plan
+from neocog.jobs import _checks, _resolve
 from neocog.jobs._device import choose_device
 from neocog.jobs._plan import fingerprint, plan_training
 from neocog.jobs.training import Interrupted
@@ -116,7 +116,7 @@ class Heard(jobs.Listener):
 def test_small_images_of_differing_sizes_are_not_enlarged_without_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_plan, "weights_at_hand", lambda name: False)
+    monkeypatch.setattr(_resolve, "weights_at_hand", lambda name: False)
     splits, made = plan(save_photographs(tmp_path, 40, 60))
     assert not splits.train.one_size
     assert (made.recipe.model, made.preprocessing.size, made.in_memory) == ("resnet20", (32, 32), False)
@@ -124,7 +124,7 @@ def test_small_images_of_differing_sizes_are_not_enlarged_without_weights(
 
 
 def test_a_stem_of_another_kind_is_not_taken_for_one_that_can_be_small(tmp_path: Path) -> None:
-    assert not _plan.model_has_small_stem("inception_resnet_v2")
+    assert not _resolve.model_has_small_stem("inception_resnet_v2")
     with pytest.raises(UsageError, match="32x32 is smaller than InceptionResNet's least size of 75x75"):
         plan(save_photographs(tmp_path, 32, 33), model="inception_resnet_v2")
 
@@ -147,7 +147,8 @@ def test_auxiliary_heads_that_nothing_trains_are_left_out_and_it_is_said(squares
 def test_why_a_network_is_trained_from_scratch_is_said_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_hand: bool, recipe: Recipe, said: str
 ) -> None:
-    monkeypatch.setattr(_plan, "weights_at_hand", lambda name: at_hand)
+    for module in (_checks, _resolve):
+        monkeypatch.setattr(module, "weights_at_hand", lambda name: at_hand)
     heard = Heard()
     plan(save_photographs(tmp_path, 80, 100), recipe, heard)
     assert len(heard.notices) == 1

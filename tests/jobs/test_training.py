@@ -17,7 +17,7 @@ from neocog import jobs
 from neocog.data import sources
 from neocog.errors import TrainingError, UnknownNameError, UsageError
 from neocog.inference.model_file import load_model
-from neocog.jobs import _plan, training
+from neocog.jobs import _loop, _plan
 from neocog.train.checkpoint import Checkpoints
 from neocog.train.distributed import Alone
 from neocog.train.run import Run
@@ -44,7 +44,7 @@ class Heard(jobs.Listener):
 def digits(tmp_path_factory: pytest.TempPathFactory) -> jobs.TrainResult:
     out = tmp_path_factory.mktemp("digits") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(_loop, "CHECKPOINT_SECONDS", 0.0)
         return jobs.train("digits", overrides={**SHORT, "epochs": 4}, out=out, command="neocog train digits")
 
 
@@ -313,7 +313,7 @@ def test_a_run_that_fails_before_its_first_checkpoint_does_not_block_its_place(
         raise TrainingError("out of memory; lower the batch size")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_task", fail)
+        patch.setattr(_loop, "build_task", fail)
         with pytest.raises(TrainingError):
             jobs.train("digits", overrides=SHORT, out=tmp_path / "run")
     again = jobs.train("digits", overrides={**SHORT, "epochs": 1, "batch_size": 64}, out=tmp_path / "run")

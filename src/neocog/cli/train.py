@@ -117,7 +117,12 @@ def print_result(result: TrainResult) -> None:
     """Print what came of a run, and what to do with it."""
     from neocog.cli._report import headline
 
-    say(f"trained     {result.epochs} epoch{'' if result.epochs == 1 else 's'} in {duration(result.seconds)}")
+    for stage in result.stages:
+        say(f"stage       {printable(str(stage))}")
+    say(
+        f"trained     {result.epochs} epoch{'' if result.epochs == 1 else 's'} in {duration(result.seconds)}, "
+        f"{100 * result.waiting:.1f} % of it waiting for data"
+    )
     if result.validation is not None:
         say(f"validation  {headline(result.validation)}")
     if result.test is not None:
@@ -144,6 +149,8 @@ def result_facts(result: TrainResult) -> dict[str, Any]:
         "figures": [str(path) for path in result.figures],
         "epochs": result.epochs,
         "seconds": result.seconds,
+        "waiting": result.waiting,
+        "stages": [str(path) for path in result.stages],
         "validation": None if result.validation is None else result.validation.to_dict(),
         "test": None if result.test is None else result.test.to_dict(),
     }

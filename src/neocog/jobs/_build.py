@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 
 from neocog.data.loading import EvaluationBatches, TrainingBatches, evaluation_batches, training_batches
-from neocog.data.table import Split, Splits
+from neocog.data.preprocess import Preprocessing
+from neocog.data.table import SMALL_SIDE, Split, Splits
+from neocog.jobs._cache import open_photographs
 from neocog.jobs._plan import Plan
+from neocog.jobs._preprocessing import look_of, sizes_seen
+from neocog.jobs.listener import Listener
 from neocog.models import Classifier, create_model
 from neocog.train.deep_supervision import DeepSupervisionTask
 from neocog.train.self_organising import SelfOrganisingTask
@@ -25,6 +29,7 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
     if recipe.compile:
         network.compile()
     weights = class_weights(splits) if recipe.loss.balance else None
+    loss_at = (lambda epoch: recipe.at(epoch).loss) if "loss.label_smoothing" in recipe.vary else None
     task: SupervisedTask
     if recipe.loss.auxiliary_weight > 0:
         task = DeepSupervisionTask(
@@ -33,9 +38,11 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
             epochs=recipe.epochs,
             class_weights=weights,
             freeze_norms=recipe.freeze_norms,
+            unfreeze=recipe.unfreeze,
+            loss_at=loss_at,
         )
     elif recipe.organise:
-        task = SelfOrganisingTask(network, recipe.loss, images=recipe.organise, class_weights=weights)
+        task = SelfOrganisingTask(network, recipe.loss, images=recipe.organise, class_weights=weights, loss_at=loss_at)
     else:
         task = SupervisedTask(
             network,
@@ -43,6 +50,8 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
             class_weights=weights,
             only_head=recipe.train == "head",
             freeze_norms=recipe.freeze_norms,
+            unfreeze=recipe.unfreeze,
+            loss_at=loss_at,
         )
     return task.to(plan.device)
 
@@ -66,33 +75,44 @@ def class_weights(splits: Splits) -> torch.Tensor:
     return counts.sum() / (len(counts) * counts)
 
 
-def build_batches(plan: Plan, split: Split, *, rank: int = 0, world_size: int = 1) -> TrainingBatches:
+def build_batches(
+    plan: Plan, split: Split, *, rank: int = 0, world_size: int = 1, listener: Listener | None = None
+) -> TrainingBatches:
     """Return the training batches of one process."""
-    recipe = plan.recipe
+    recipe, usual = plan.recipe, plan.preprocessing
+    workers = int(recipe.workers)
+    cache = open_photographs(
+        split, plan.cache, channels=plan.in_chans, workers=workers, listener=listener or Listener()
+    )
     return training_batches(
         split,
-        plan.preprocessing,
+        usual.model_copy(update={"size": max(sizes_seen(recipe, usual))}),  # other sizes are made from this one
         recipe.augment,
         batch_size=recipe.batch_size,
         accumulate=recipe.accumulate,
         seed=recipe.seed,
         rank=rank,
         world_size=world_size,
-        workers=int(recipe.workers),
+        workers=workers,
         device=plan.device,
         channels_last=bool(recipe.channels_last),
         in_memory=plan.in_memory,
+        repeats=recipe.repeats,
+        mixing=recipe.mix,
+        looks=(lambda epoch: look_of(recipe, usual, epoch)) if recipe.vary else None,
+        cache=cache,
     )
 
 
-def measuring_batches(plan: Plan, split: Split) -> EvaluationBatches:
-    """Return the batches of `split` as prediction would see its images."""
+def measuring_batches(plan: Plan, split: Split, preprocessing: Preprocessing | None = None) -> EvaluationBatches:
+    """Return the batches of `split` as prediction would see its images, or prepared otherwise for other views."""
+    way = preprocessing or plan.preprocessing
     return evaluation_batches(
         split,
-        plan.preprocessing,
+        way,
         batch_size=max(plan.recipe.batch_size, 64),
         workers=int(plan.recipe.workers),
         device=plan.device,
         channels_last=bool(plan.recipe.channels_last),
-        in_memory=plan.in_memory,
+        in_memory=plan.in_memory and max(way.size) <= SMALL_SIDE,
     )

@@ -27,6 +27,7 @@ class EpochLog:
         self.seconds = 0.0
         self.waited = 0.0
         self.total_seconds = 0.0
+        self.total_waited = 0.0
         self.best_score = -math.inf
         self.best_epoch = 0
         self._pending: dict[str, Tensor] = {}
@@ -46,6 +47,7 @@ class EpochLog:
         self.seconds += now - self._clock
         self.total_seconds += now - self._clock
         self.waited += waited
+        self.total_waited += waited
         self._clock = now
         self.steps += 1
         for name, value in state.parts.items():
@@ -61,11 +63,16 @@ class EpochLog:
         self._pending = {}
         bad = [name for name, value in self.sums.items() if not math.isfinite(value)]
         if bad:
-            raise TrainingError(
-                f"the training {bad[0]} is not finite at step {state.step} (epoch {state.epoch + 1}, learning rate "
-                f"{state.learning_rate:.3g}); lower the rate (--set optimizer.lr=...) or clip the gradient "
-                "(--set clip_norm=1)"
-            )
+            raise not_finite(f"training {bad[0]} is", state)
+
+    def check_weights(self, state: State) -> None:
+        """See that what a checkpoint is about to keep is finite: a step may spoil it whose own loss was.
+
+        Raises:
+            TrainingError: it is not.
+        """
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in state.task.parameters()):
+            raise not_finite("weights are", state)
 
     def means(self) -> dict[str, float]:
         """Return the epoch's means so far in this process, by part."""
@@ -96,9 +103,14 @@ class EpochLog:
         """Return whether `patience` epochs went by without a better score."""
         return patience is not None and epoch - self.best_epoch >= patience
 
+    @property
+    def waiting(self) -> float:
+        """Share of all training time in which the main process's network stood still, for batches to come."""
+        return self.total_waited / self.total_seconds if self.total_seconds else 0.0
+
     def meta(self, sync: Alone) -> dict[str, Any]:
         """Return what a checkpoint keeps: of every process its steps and sums, of the rest the caller's."""
-        names = ("seconds", "waited", "total_seconds", "best_epoch")
+        names = ("seconds", "waited", "total_seconds", "total_waited", "best_epoch")
         kept = {name: getattr(self, name) for name in names}
         kept |= {"parts": list(self.sums), "processes": self._gathered(sync).tolist()}
         return kept | {"best_score": self.best_score if math.isfinite(self.best_score) else None}
@@ -117,3 +129,12 @@ class EpochLog:
     def _gathered(self, sync: Alone) -> Tensor:
         """Return the steps and the sums of every process: float64 `(world_size, 1 + parts)`."""
         return sync.gather(torch.tensor([self.steps, *self.sums.values()], dtype=torch.float64))
+
+
+def not_finite(what: str, state: State) -> TrainingError:
+    """Return the error of a run whose loss or weights ran away, with what helps as a rule."""
+    return TrainingError(
+        f"the {what} not finite at step {state.step} (epoch {state.epoch + 1}, learning rate "
+        f"{state.learning_rate:.3g}); lower the rate (--set optimizer.lr=...) or clip the gradient "
+        "(--set clip_norm=1)"
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 from neocog._version import __version__
 from neocog.catalog import describe
 from neocog.data.table import Split, Splits
-from neocog.inference.evaluation import Outputs, evaluate_network
+from neocog.inference.evaluation import Outputs, evaluate_views
 from neocog.inference.metrics import ClassificationReport
 from neocog.inference.model_file import LoadedModel, load_model, save_model
 from neocog.jobs._build import measuring_batches
@@ -42,6 +42,8 @@ class TrainResult:
         measured: the figures to quote: the test split's, else validation's, else the training images' own.
         epochs: epochs that were trained; fewer than the recipe's where the run stopped early.
         seconds: time spent in training steps, without validation.
+        waiting: share of that time in which the network waited for data.
+        stages: directories of the runs that led here, where there were several; each is a run of its own.
     """
 
     run: Path
@@ -53,6 +55,8 @@ class TrainResult:
     measured: ClassificationReport
     epochs: int
     seconds: float
+    waiting: float = 0.0
+    stages: tuple[Path, ...] = ()
 
 
 def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, listener: Listener) -> TrainResult:
@@ -91,16 +95,18 @@ def finish(run: Run, plan: Plan, splits: Splits, log: EpochLog, state: State, li
         measured=report,
         epochs=state.epoch,
         seconds=log.total_seconds,
+        waiting=log.waiting,
     )
 
 
 def measure(loaded: LoadedModel, plan: Plan, split: Split, listener: Listener) -> tuple[ClassificationReport, Outputs]:
-    """Return the report of the shipped weights on `split`."""
+    """Return the report of the shipped weights on `split`, over the views that the recipe asks for."""
     listener.begin(f"measuring on the {split.name} images", len(split))
-    batches = measuring_batches(plan, split)
-    found = evaluate_network(
+    found = evaluate_views(
         loaded.network,
-        batches,
+        lambda preprocessing: measuring_batches(plan, split, preprocessing),
+        plan.preprocessing,
+        plan.recipe.views,
         classes=plan.classes,
         multi_label=plan.multi_label,
         precision=plan.recipe.forward_precision,
@@ -160,6 +166,8 @@ def report_facts(
         verdict = f"mean average precision {report.score:.3f} on {report.images:,} {name} images"
     else:
         verdict = accuracy_verdict(report.top1, report.images, name, report.interval95)
+    if recipe.views != "centre":
+        verdict += f", each shown in several views ({recipe.views})"
     entry = describe(recipe.model)
     return ReportFacts(
         title=f"{recipe.model} on {splits.name}",
@@ -181,9 +189,10 @@ def report_facts(
         epochs=state.epoch,
         best_epoch=log.best_epoch if chosen else None,
         seconds=log.total_seconds,
+        waiting=log.waiting,
         environment=describe_environment(),
         shipped=("the weights best on validation" if chosen else "the weights of the last epoch")
-        + (", averaged over steps" if recipe.average.decay else ""),
+        + (", averaged over steps" if recipe.average.active else ""),
         split=name,
         metrics=report.headline(),
         per_class=[asdict(line) for line in report.per_class],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +29,14 @@ class Grown:
     layers: tuple[str, ...]
 
 
-def grow(model: str | Path, name: str, *, out: str | Path | None = None, seed: int = 0) -> Grown:
+def grow(
+    model: str | Path,
+    name: str,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    edits: Mapping[str, Any] | None = None,
+) -> Grown:
     """Begin the network `name` with layers of the trained one in a model file, and write it as a model file itself.
 
     It has the same classes and preprocessing, and no measured accuracy. `train(data, model=name, weights=grown.model)`
@@ -38,6 +47,7 @@ def grow(model: str | Path, name: str, *, out: str | Path | None = None, seed: i
         name: the catalog's name of the deeper one.
         out: file to write; by default `<name>-grown.safetensors` beside `model`.
         seed: of the layers that are not copied, which begin as those of any new network.
+        edits: fields of the deeper one's config; None takes those of the smaller network.
 
     Raises:
         UnknownNameError: no such network.
@@ -50,7 +60,8 @@ def grow(model: str | Path, name: str, *, out: str | Path | None = None, seed: i
     if describe(name).family != describe(card.model).family:  # before its edits, which another has not, are taken
         raise UsageError(f"a {card.model} does not grow into a {name}, which is of another family")
     torch.manual_seed(seed)
-    network = create_model(name, num_classes=card.num_classes, in_chans=card.in_chans, **card.edits)
+    chosen = dict(card.edits if edits is None else edits)
+    network = create_model(name, num_classes=card.num_classes, in_chans=card.in_chans, **chosen)
     layers = grow_network(loaded.network, network)
     path = Path(out) if out is not None else Path(model).with_name(f"{name}-grown.safetensors")
     save_model(
@@ -58,7 +69,7 @@ def grow(model: str | Path, name: str, *, out: str | Path | None = None, seed: i
         network,
         Card(
             model=name,
-            edits=card.edits,
+            edits=chosen,
             num_classes=card.num_classes,
             in_chans=card.in_chans,
             classes=card.classes,

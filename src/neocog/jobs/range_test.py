@@ -69,9 +69,11 @@ def lr_find(
         source, data_dir=data_dir, model=model, recipe=recipe, weights=weights,
         overrides=overrides or {}, device=device, listener=listener,
     )  # fmt: skip
+    # What the recipe releases only later is among what the rate is for.
+    plan = plan.model_copy(update={"recipe": plan.recipe.model_copy(update={"unfreeze": 0.0})})
     torch.set_num_threads(int(plan.recipe.threads))
     task = build_task(plan, splits)
-    batches = build_batches(plan, splits.train)
+    batches = build_batches(plan, splits.train, listener=listener)
     tested = plan.recipe.model_copy(
         update={
             "epochs": math.ceil(steps / batches.steps_per_epoch),

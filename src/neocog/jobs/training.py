@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import ValidationError
-
-from neocog.data.loading import TrainingBatches
 from neocog.data.named import DATASETS
 from neocog.data.sources import load_data
-from neocog.data.table import Splits
-from neocog.errors import NeocogError, TrainingError
-from neocog.jobs._build import build_batches, build_task
+from neocog.errors import TrainingError
 from neocog.jobs._device import choose_device
-from neocog.jobs._epochs import EpochLog
-from neocog.jobs._finish import TrainResult, finish
-from neocog.jobs._plan import Plan, fingerprint, plan_training
-from neocog.jobs._shipping import Shipping
-from neocog.jobs._signals import StopSignals
-from neocog.jobs.listener import Diary, Listener
+from neocog.jobs._finish import TrainResult
+from neocog.jobs._loop import Interrupted, run_plan
+from neocog.jobs._plan import Plan, fingerprint, plan_stages
+from neocog.jobs.listener import Listener
+from neocog.jobs.staged import begin_run, begin_stages, plans_of, run_stages
 from neocog.recipes import Recipe
-from neocog.train.allocator import keep_freed_memory
-from neocog.train.distributed import Alone, Together, join_processes, leave_processes, once, under_torchrun
-from neocog.train.fit import fit
+from neocog.train.distributed import join_processes, leave_processes, under_torchrun
 from neocog.train.run import Run
-from neocog.train.state import State
-from neocog.train.supervised import SupervisedTask
 
 __all__ = ["Interrupted", "TrainResult", "resume", "train"]
-
-CHECKPOINT_SECONDS = 10.0  # at most this much training, and one step, is lost to a kill
-
-
-class Interrupted(NeocogError):
-    """A signal stopped the run between two steps, after a checkpoint was written.
-
-    Attributes:
-        run: the run's directory.
-        signal: the signal's number; the exit code is 128 more.
-    """
-
-    def __init__(self, run: Path, signal: int) -> None:
-        self.run, self.signal, self.exit_code = run, signal, 128 + signal
-        again = Run.resume_command_of(run)
-        super().__init__(f"interrupted; a checkpoint was written, go on with: {again}")
 
 
 def train(
     source: str | Path,
     *,
     model: str | None = None,
-    recipe: str | Recipe = "quick",
+    recipe: str | Recipe | Sequence[Recipe] = "quick",
     weights: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -70,9 +40,10 @@ def train(
     Args:
         source: a folder, table, shards or the name of a data set; see `neocog.data.sources.load_data`.
         model: a network of the catalog; None takes the recipe's.
-        recipe: a recipe's name, or a `Recipe`.
+        recipe: a recipe's name, a `Recipe`, or several that are trained one after the other, each from the weights of
+            the one before.
         weights: "default", a tag of the catalog or a file to start from; None leaves it to the recipe.
-        overrides: fields of the recipe by dotted name, such as `{"optimizer.lr": 0.05}`.
+        overrides: fields of the recipe by dotted name, such as `{"optimizer.lr": 0.05}`; of several, of each.
         out: the run directory; None makes one below `runs/`.
         data_dir: where local copies of a named data set lie.
         device: "cpu", "cuda" or "cuda:N"; None takes a GPU where there is one.
@@ -83,7 +54,7 @@ def train(
         NeocogError: of the kind that fits: data, weights, usage, training, storage, or `Interrupted`.
     """
     listener = listener or Listener()
-    splits, plan = plan_training(
+    splits, plans = plan_stages(
         source,
         data_dir=data_dir,
         model=model,
@@ -93,21 +64,14 @@ def train(
         device=device,
         listener=listener,
     )
-    join_processes(plan.device)
+    facts = {"directory": str(Path.cwd()), "command": command, "warnings": list(splits.warnings)}
+    join_processes(plans[0].device)
     try:
-        run = Run.create(
-            out,
-            name=f"{splits.name}-{plan.recipe.model}",
-            recipe=plan.recipe.model_dump(mode="json"),
-            facts={
-                "plan": plan.model_dump(mode="json"),
-                "directory": str(Path.cwd()),
-                "command": command,
-                "warnings": list(splits.warnings),
-            },
-        )
-        with run:
-            return _train(run, plan, splits, listener, fresh=True)
+        name = f"{splits.name}-{plans[-1].recipe.model}"
+        if len(plans) > 1:
+            return run_stages(begin_stages(out, name, plans, facts), plans, splits, listener)
+        with begin_run(out, name, plans[0], facts) as run:
+            return run_plan(run, plans[0], splits, listener, fresh=True)
     finally:
         leave_processes()
 
@@ -116,7 +80,7 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
     """Go on with the run in directory `run`; it ends in the weights that the unbroken run would have had.
 
     Args:
-        run: the run's directory.
+        run: the run's directory; of a run in stages the whole's.
         workers: processes that decode photographs, the one choice that may change; None keeps the run's.
         listener: who hears the progress.
 
@@ -125,14 +89,8 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
     """
     listener = listener or Listener()
     opened = Run.open(run)
-    try:
-        plan = Plan.model_validate(opened.facts.get("plan"))
-    except ValidationError as error:
-        raise TrainingError(f"{opened.path / 'run.json'} is damaged; start a new run with another --out") from error
-    if under_torchrun() and plan.device.startswith("cuda"):
-        plan = plan.model_copy(update={"device": choose_device("cuda")})  # the plan names the main process's GPU
-    if workers is not None:
-        plan = plan.model_copy(update={"recipe": plan.recipe.override({"workers": workers})})
+    plans = [_here(plan, workers) for plan in plans_of(opened)]
+    plan = plans[0]
     begun_in = str(opened.facts.get("directory", ""))
     splits = load_data(
         located(plan.source, begun_in),
@@ -147,116 +105,24 @@ def resume(run: str | Path, *, workers: int | None = None, listener: Listener | 
         )
     join_processes(plan.device)
     try:
+        if len(plans) > 1:
+            return run_stages(opened, plans, splits, listener)
         with opened:
-            return _train(opened, plan, splits, listener, fresh=False)
+            return run_plan(opened, plan, splits, listener, fresh=False)
     finally:
         leave_processes()
+
+
+def _here(plan: Plan, workers: int | None) -> Plan:
+    """Return `plan` for this process and so many workers."""
+    if under_torchrun() and plan.device.startswith("cuda"):
+        plan = plan.model_copy(update={"device": choose_device("cuda")})  # the plan names the main process's GPU
+    if workers is not None:
+        plan = plan.model_copy(update={"recipe": plan.recipe.override({"workers": workers})})
+    return plan
 
 
 def located(name: str, directory: str) -> str:
     """Return the path `name` as it was meant in `directory`; a data set's name stays what it is."""
     there = Path(directory, name)
     return str(there) if name not in DATASETS and there.exists() else name
-
-
-@dataclass
-class _Parts:
-    """What the loop works with, built from the plan."""
-
-    task: SupervisedTask
-    batches: TrainingBatches
-    sync: Alone
-    state: State
-    log: EpochLog
-    shipping: Shipping
-
-
-def _train(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> TrainResult:
-    recipe, listener = plan.recipe, Diary(listener, run.log)
-    torch.set_num_threads(int(recipe.threads))
-    if recipe.keep_memory:
-        keep_freed_memory()
-    for warning in splits.warnings:
-        listener.notice(warning)
-    parts = _build(run, plan, splits, listener, fresh=fresh)
-    listener.plan(_describe(run, plan, splits, parts))
-    state, log, sync = parts.state, parts.log, parts.sync
-    images = len(splits.train)
-    if not (state.finished or log.exhausted(state.epoch, recipe.patience)):
-        saved, waited = time.monotonic(), parts.batches.waited
-        with StopSignals() as stop, closing(parts.batches):
-            log.begin_step()
-            listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
-            for state in fit(parts.task, parts.batches, recipe, parts.state, sync=sync):
-                log.add(state, parts.batches.waited - waited)
-                waited = parts.batches.waited
-                done = (state.step_in_epoch or state.steps_per_epoch) * recipe.batch_size
-                listener.advance(min(done, images), **log.means())
-                ended = state.step_in_epoch == 0
-                if ended:
-                    listener.end()
-                    row = log.row(state, recipe.batch_size, sync) | parts.shipping.after_epoch(state, log)
-                    run.append_metrics(row)
-                    listener.epoch(row)
-                stopping, due = sync.any(stop.received is not None, time.monotonic() - saved > CHECKPOINT_SECONDS)
-                exhausted = ended and log.exhausted(state.epoch, recipe.patience)
-                if stopping or due or exhausted or state.finished:
-                    log.settle(state)
-                    run.checkpoints.save(state.step, state.tensors(), {**state.meta(), "log": log.meta(sync)})
-                    saved = time.monotonic()
-                if stopping:
-                    raise Interrupted(run.path, stop.received or 15)
-                if exhausted:
-                    listener.notice(f"stopped early: no better validation score for {recipe.patience} epochs")
-                    break
-                if ended and not state.finished:
-                    listener.begin(f"epoch {state.epoch + 1} of {recipe.epochs}", images)
-                log.begin_step()
-    return once(lambda: finish(run, plan, splits, log, state, listener))
-
-
-def _build(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: bool) -> _Parts:
-    """Build what the plan describes, and bring it to where the run's last checkpoint was."""
-    recipe = plan.recipe
-    found = None if fresh else run.checkpoints.latest()
-    if not fresh and found is None:
-        listener.notice("the run has no checkpoint yet; it starts from its beginning")
-    task = build_task(plan, splits, fresh=found is None)
-    sync = Together(task) if under_torchrun() else Alone(task)
-    batches = build_batches(plan, splits.train, rank=sync.rank, world_size=sync.world_size)
-    state, log = State.start(task, recipe, batches.steps_per_epoch), EpochLog()
-    if found is not None:
-        for warning in found.warnings:
-            listener.notice(warning)
-        state.restore(found.tensors, found.meta)
-        log.restore(found.meta["log"], sync)
-    run.drop_metrics_after(state.step)
-    return _Parts(task, batches, sync, state, log, Shipping(run, plan, splits, task.network, sync))
-
-
-def _describe(run: Run, plan: Plan, splits: Splits, parts: _Parts) -> list[tuple[str, str]]:
-    """Return the run in a few labelled lines."""
-    recipe = plan.recipe
-    counts = [("training", splits.train), ("validation", splits.validation), ("test", splits.test)]
-    parameters = sum(p.numel() for p in parts.task.network.parameters())
-    trained = sum(p.numel() for p in parts.task.network.parameters() if p.requires_grad)
-    height, width = plan.preprocessing.size
-    return [
-        ("data", f"{splits.name}: " + ", ".join(f"{len(s):,} {name}" for name, s in counts if s is not None)
-         + f" images of {len(plan.classes)} classes"),
-        ("network", f"{recipe.model} at {height}x{width}, {parameters:,} parameters"
-         + (f", {trained:,} of them trained" if trained != parameters else "")),
-        ("weights", recipe.weights or "none: from scratch"),
-        ("recipe", f"{recipe.name}: {counted(recipe.epochs, 'epoch')} of "
-         f"{counted(parts.state.steps_per_epoch, 'step')}, batches of "
-         f"{recipe.batch_size}, {recipe.optimizer.name}, rate {recipe.optimizer.lr:g}"),
-        ("machine", f"{plan.device}, {recipe.precision}, {counted(int(recipe.threads), 'thread')}"
-         + (f", {counted(int(recipe.workers), 'worker')}" if recipe.workers else "")
-         + (", channels-last" if recipe.channels_last else "")),
-        ("run", str(run.path)),
-    ]  # fmt: skip
-
-
-def counted(count: int, noun: str) -> str:
-    """Return "1 epoch" or "3 epochs"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

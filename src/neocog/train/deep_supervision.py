@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from torch import Tensor
 
-from neocog.data.loading import Batch, Batches
+from neocog.data.loading import Batch
 from neocog.errors import UsageError
 from neocog.models._classifier import Classifier
 from neocog.models._tap import tap
+from neocog.train.losses import classification_loss
 from neocog.train.recipe import Loss
-from neocog.train.supervised import SupervisedTask, classification_loss
+from neocog.train.supervised import SupervisedTask
 from neocog.train.task import TaskLoss
 
 
@@ -32,13 +35,12 @@ class DeepSupervisionTask(SupervisedTask):
         epochs: of the whole run, by which the weight decays.
         class_weights: `(K,)` weights of the classes, or None for equal ones.
         freeze_norms: keep batch norms in evaluation mode, those of the heads too.
+        unfreeze: as `SupervisedTask` has it; the auxiliary heads move from the start.
+        loss_at: the loss of an epoch, where it is not the same in all.
 
     Raises:
         UsageError: a network without auxiliary heads.
     """
-
-    step: Tensor
-    steps_per_epoch: Tensor
 
     def __init__(
         self,
@@ -48,32 +50,32 @@ class DeepSupervisionTask(SupervisedTask):
         epochs: int = 1,
         class_weights: Tensor | None = None,
         freeze_norms: bool = False,
+        unfreeze: float = 0.0,
+        loss_at: Callable[[int], Loss] | None = None,
     ) -> None:
-        super().__init__(network, loss, class_weights=class_weights, freeze_norms=freeze_norms)
+        super().__init__(
+            network,
+            loss,
+            class_weights=class_weights,
+            freeze_norms=freeze_norms,
+            unfreeze=unfreeze,
+            loss_at=loss_at,
+        )
         if not network.auxiliary_heads:
             raise UsageError(f"{network.name or type(network).__name__} has no auxiliary heads to train")
         self.epochs = epochs
-        # Both are part of a checkpoint: a resumed run goes on with the weight that it had.
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("steps_per_epoch", torch.ones((), dtype=torch.int64))
 
-    def prepare(self, batches: Batches) -> None:
-        """Note how long an epoch is, by which the heads' weight decays."""
-        super().prepare(batches)
-        self.steps_per_epoch.fill_(batches.steps_per_epoch)
-
-    def after_step(self) -> None:
-        """Count the step."""
-        super().after_step()
-        self.step += 1
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load a checkpoint; older ones count steps here, which the loop does."""
+        kept = {name: value for name, value in state_dict.items() if name not in ("step", "steps_per_epoch")}
+        return super().load_state_dict(kept, strict, assign)
 
     @property
-    def auxiliary_weight(self) -> Tensor | float:
-        """The weight of each head's loss in the next step."""
+    def auxiliary_weight(self) -> float:
+        """The weight of each head's loss in this epoch."""
         if not self.loss.auxiliary_decay:
             return self.loss.auxiliary_weight
-        epoch = self.step // self.steps_per_epoch
-        return self.loss.auxiliary_weight * (1 - epoch / self.epochs)
+        return self.loss.auxiliary_weight * (1 - max(self.epoch, 0) / self.epochs)
 
     def forward(self, batch: Batch) -> TaskLoss:
         """Return the total loss of `batch`; its parts are the network's own, each head's by stage, and the total."""

@@ -78,15 +78,12 @@ class Together(Alone):
     def __init__(self, task: Task) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         # Buffers are averaged after the step below; broadcasting rank 0's before each one would lose the others'.
-        self.module = DistributedDataParallel(task, broadcast_buffers=False)
+        # Looking for parameters without a gradient takes time, and only some tasks have any.
+        self.module = DistributedDataParallel(
+            task, broadcast_buffers=False, find_unused_parameters=task.skips_parameters
+        )
         self.device = next(task.parameters()).device
-        self._running = [
-            tensor
-            for module in task.modules()
-            if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
-            for tensor in (module.running_mean, module.running_var)
-            if tensor is not None
-        ]
+        self._norms = [module for module in task.modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
 
     def accumulating(self, *, last: bool) -> AbstractContextManager[Any]:
         """Return a context in which gradients are summed over processes only at the last micro-batch."""
@@ -99,9 +96,16 @@ class Together(Alone):
 
     def after_step(self) -> None:
         """Set batch norm's running statistics to their mean over processes, in one message."""
-        if self._running:
-            flat = self.mean(torch.cat([tensor.flatten() for tensor in self._running]))
-            for tensor, part in zip(self._running, torch.split(flat, [t.numel() for t in self._running]), strict=True):
+        running = [
+            tensor
+            for norm in self._norms
+            if norm.training and norm.track_running_stats  # a frozen one's stay as they are, to the last bit
+            for tensor in (norm.running_mean, norm.running_var)
+            if tensor is not None
+        ]
+        if running:
+            flat = self.mean(torch.cat([tensor.flatten() for tensor in running]))
+            for tensor, part in zip(running, torch.split(flat, [t.numel() for t in running]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
     def mean(self, values: Tensor) -> Tensor:

@@ -8,18 +8,17 @@ the resolved value, so that a resumed run on another machine does what the first
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
 from neocog.data.augment import Augmentation
 from neocog.data.mixing import Mixing
 from neocog.errors import UnknownNameError, UsageError
 from neocog.train.settings import Average, Loss, Optimizer, Schedule, Setting
+from neocog.train.varying import Vary, check_varying, field_names, first_fault, values_at
 
 __all__ = ["Average", "Loss", "Optimizer", "Recipe", "Schedule", "field_names"]
-
-Vary = dict[str, tuple[tuple[float, Any], ...]]
 
 
 class Recipe(Setting):
@@ -34,14 +33,16 @@ class Recipe(Setting):
             (Neocognitron); the steps then train its head alone. 0 for any other training.
         freeze_norms: keep batch norm's statistics as the weights brought them and normalise by those. For
             fine-tuning on small batches, and for weights whose statistics were folded into other layers.
-        image_size: side of the square that the network sees; None takes the weights' or the network's own.
+        image_size: side of the square that the network sees, in training as far as `vary` says nothing else, and when
+            it is measured and used; None takes the last that `vary` trains at, else the weights' or the network's own.
         batch_size: images per optimiser step over all processes and micro-batches.
         accumulate: micro-batches per step and process.
         repeats: times that each image of a batch is in it, varied differently each time (Hoffer et al. 2019, "Augment
             your batch"); an epoch shows that many times fewer images.
         mix: blending the images of a batch.
-        vary: fields that change as training goes on: by dotted name, pairs of an epoch and the value from then on,
-            such as `{"image_size": ((0, 128), (6, 160))}`. See `at` for those that may.
+        vary: fields that change as training goes on: by dotted name, pairs of an epoch, counted from 0, and the value
+            from then on, such as `{"image_size": ((0, 128), (6, 160))}`; before the first epoch named, the field
+            itself counts. See `at` for those that may.
         unfreeze: epochs between the release of one stage of the network and of the one before it, from the head, which
             alone moves at first, down to the stem (Howard and Ruder 2018, section 3.3); 0 moves all from the start.
         views: of each image when the run is measured at its end, averaged: "centre" is the one crop, "flip" adds its
@@ -96,6 +97,24 @@ class Recipe(Setting):
     threads: int | Literal["auto"] = "auto"
     keep_memory: bool = False
 
+    @field_validator("vary")
+    @classmethod
+    def _check_vary(cls, vary: Vary, info: ValidationInfo) -> Vary:
+        """Refuse names that may not vary, epochs out of order, and values that the field could not have."""
+        augment, mix, loss = (info.data.get(name) for name in ("augment", "mix", "loss"))
+        if augment is None or mix is None or loss is None:
+            return vary  # what is wrong with the group is said of it
+        return check_varying(vary, augment, mix, loss)
+
+    def at(self, epoch: int) -> Recipe:
+        """Return the recipe of one epoch, counted from 0: each field of `vary` has the value that it has by then.
+
+        Those that may vary are what is asked for anew in each epoch: `image_size`, `loss.label_smoothing` and
+        all of `augment` and `mix`. (The learning rate has its own `schedule`.)
+        """
+        values = values_at(self.vary, epoch)
+        return self.override(values) if values else self
+
     @property
     def forward_precision(self) -> Literal["fp32", "bf16", "fp16"]:
         """The precision of the forward pass; an "auto" that nobody resolved is float32."""
@@ -104,6 +123,10 @@ class Recipe(Setting):
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """Return a copy with dotted names set, such as `{"optimizer.lr": 0.05}`.
 
+        Fields of the network's config are named below `edits`, such as "edits.stem", and what varies below `vary`: on
+        the command line `--set 'vary.image_size=[[0, 128], [6, 160]]'`, or all at once
+        `--set 'vary={"image_size": [[0, 128], [6, 160]]}'`.
+
         Raises:
             UnknownNameError: a name that no field has; the message names the near ones.
             UsageError: a value that the field cannot take.
@@ -111,25 +134,20 @@ class Recipe(Setting):
         known = field_names(self)
         tree = self.model_dump()
         for name, value in changes.items():
-            if name not in known and not (name.startswith("edits.") and name.count(".") == 1):
+            *groups, leaf = name.split(".", 1) if name.startswith("vary.") else name.split(".")
+            if name not in known and groups not in (["edits"], ["vary"]):
                 raise UnknownNameError("recipe field", name, known, where="neocog recipes show " + self.name)
-            *groups, leaf = name.split(".")
-            place = tree
+            place, settings = tree, cast(Any, self)
             for group in groups:
-                place = place[group]
-            place[leaf] = value
+                place, settings = place[group], getattr(settings, group)
+            place[leaf] = "none" if value is None and _has_none(settings, leaf) else value
         try:
             return Recipe.model_validate(tree)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"recipe field {where}: {first['msg'].lower()}, not {first['input']!r}") from error
+            raise UsageError(first_fault(error)) from error
 
 
-def field_names(settings: BaseModel, prefix: str = "") -> list[str]:
-    """Return the dotted names of all fields below `settings`, such as "optimizer.lr"."""
-    names = []
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        names += field_names(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else [prefix + name]
-    return names
+def _has_none(settings: object, name: str) -> bool:
+    """Return whether "none" is a word that field `name` takes; a command line may have read it as no value at all."""
+    field = type(settings).model_fields.get(name) if isinstance(settings, BaseModel) else None
+    return field is not None and "none" in get_args(field.annotation)

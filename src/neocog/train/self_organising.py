@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -32,16 +33,23 @@ class SelfOrganisingTask(SupervisedTask):
         images: how many the network is shown: the first ones of the first epoch, as training varies them; of several
             processes the main one's, whose network the others get.
         class_weights: `(K,)` weights of the classes, or None for equal ones.
+        loss_at: the loss of an epoch, where it is not the same in all.
 
     Raises:
         UsageError: a network that does not organise itself, or without a head to train.
     """
 
     def __init__(
-        self, network: Classifier, loss: Loss | None = None, *, images: int, class_weights: Tensor | None = None
+        self,
+        network: Classifier,
+        loss: Loss | None = None,
+        *,
+        images: int,
+        class_weights: Tensor | None = None,
+        loss_at: Callable[[int], Loss] | None = None,
     ) -> None:
         check_self_organising(network)
-        super().__init__(network, loss, class_weights=class_weights, only_head=True)
+        super().__init__(network, loss, class_weights=class_weights, only_head=True, loss_at=loss_at)
         self.images = images
 
     def prepare(self, batches: Batches) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neocog.data.loading import Batch, Batches
 from neocog.layers.fold import unfold_batch_norms
 from neocog.models._classifier import Classifier
+from neocog.train.depth import parts_by_depth
+from neocog.train.losses import classification_loss
 from neocog.train.recipe import Loss, Optimizer
 from neocog.train.task import Task, TaskLoss, decayed_and_exempt
 
@@ -27,6 +30,10 @@ class SupervisedTask(Task):
         class_weights: `(K,)` weights of the classes, or None for equal ones.
         only_head: train the head alone; the rest is frozen, in evaluation mode, and not differentiated.
         freeze_norms: keep batch norms in evaluation mode; their scales and shifts are still trained.
+        unfreeze: epochs between the release of one part of the network and of the one before it, from the head down to
+            the stem (Howard and Ruder 2018, "Universal language model fine-tuning", section 3.3); until then a part is
+            in evaluation mode, and neither moved nor differentiated. 0 trains all parts from the start.
+        loss_at: the loss of an epoch, counted from 0, where it is not the same in all.
     """
 
     class_weights: Tensor | None
@@ -39,22 +46,58 @@ class SupervisedTask(Task):
         class_weights: Tensor | None = None,
         only_head: bool = False,
         freeze_norms: bool = False,
+        unfreeze: float = 0.0,
+        loss_at: Callable[[int], Loss] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.loss = loss or Loss()
-        self.only_head, self.freeze_norms = only_head, freeze_norms
+        self.loss, self.loss_at = loss or Loss(), loss_at
+        self.only_head, self.freeze_norms, self.unfreeze = only_head, freeze_norms, unfreeze
+        self.epoch, self.frozen = -1, 0  # nothing was begun yet; how many parts are frozen, counted from the stem
         self.register_buffer("class_weights", class_weights, persistent=False)
         if only_head:
             head = set(network.get_submodule(network.head_name).parameters())
             for parameter in network.parameters():
                 parameter.requires_grad_(parameter in head)
+        parts = parts_by_depth(network) if unfreeze else ()
+        self._frozen_modules = [part.modules for part in parts]
+        self._frozen_parameters = [[p for p in part.parameters.values() if p.requires_grad] for part in parts]
+
+    @property
+    def skips_parameters(self) -> bool:
+        """Whether a step may leave some parameters without a gradient."""
+        return super().skips_parameters or self.unfreeze > 0
+
+    def begin(self, epoch: float) -> None:
+        """Release what `unfreeze` says by `epoch`, and take up the loss of that epoch."""
+        reached = epoch + 1e-9  # a part or an epoch that is reached to within rounding is reached
+        if self.loss_at is not None and int(reached) != self.epoch:
+            self.loss = self.loss_at(int(reached))
+        self.epoch = int(reached)
+        if self.unfreeze:
+            self._freeze(max(0, len(self._frozen_modules) - 1 - math.floor(reached / self.unfreeze)))
+
+    def _freeze(self, parts: int) -> None:
+        """Freeze so many parts, counted from the stem, and no more; nothing is done where it is so already.
+
+        Nothing before the first part that moves needs a gradient, so that autograd stops there of itself.
+        """
+        if parts == self.frozen:
+            return
+        self.frozen = parts
+        for number, parameters in enumerate(self._frozen_parameters):
+            for parameter in parameters:
+                parameter.requires_grad_(number >= parts)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; what is frozen stays in evaluation mode, so that its statistics do not move."""
         super().train(mode)
         if self.only_head:
             self.network.eval()
+        for modules in self._frozen_modules[: self.frozen]:
+            for module in modules:
+                module.eval()
         if self.freeze_norms:
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -87,50 +130,25 @@ class SupervisedTask(Task):
         return TaskLoss(loss, parts)
 
     def param_groups(self, settings: Optimizer) -> list[dict[str, Any]]:
-        """Return the network's parameters, the head's apart where its rate differs."""
-        if settings.head_lr_scale == 1.0:
-            return decayed_and_exempt(self.network.named_parameters(), settings)
-        head: nn.Module = self.network.get_submodule(self.network.head_name)
-        in_head = set(head.parameters())
-        rest = [item for item in self.network.named_parameters() if item[1] not in in_head]
-        return decayed_and_exempt(rest, settings) + decayed_and_exempt(
-            head.named_parameters(), settings, lr_scale=settings.head_lr_scale
+        """Return the network's parameters, the head's apart, and part by part where rates fall with depth.
+
+        The head moves at `head_lr_scale` times the rate, and part number l of L, counted from the stem, at
+        `layer_decay` to the power of L - l (Howard and Ruder 2018, section 3.2). Those that `unfreeze` holds back
+        are among them. The last layers of auxiliary heads are marked as heads, too, and move at the rate itself.
+        """
+        head = self.network.get_submodule(self.network.head_name)
+        outputs = [each.get_submodule(each.head_name) for each in self.network.auxiliary_heads.values()]
+        apart = {parameter for module in (head, *outputs) for parameter in module.parameters()}
+        if settings.layer_decay < 1:
+            parts = [part.parameters for part in parts_by_depth(self.network)]
+        else:
+            parts = [dict(self.network.named_parameters())]
+        groups: list[dict[str, Any]] = []
+        for distance, part in zip(reversed(range(len(parts))), parts, strict=True):
+            rest = [(name, parameter) for name, parameter in part.items() if parameter not in apart]
+            groups += decayed_and_exempt(rest, settings, lr_scale=settings.layer_decay**distance)
+        for module in outputs:
+            groups += decayed_and_exempt(module.named_parameters(), settings, head=True)
+        return groups + decayed_and_exempt(
+            head.named_parameters(), settings, lr_scale=settings.head_lr_scale, head=True
         )
-
-
-def classification_loss(logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None = None) -> Tensor:
-    """Return the mean loss of logits `(N, K)`.
-
-    Args:
-        logits: `(N, K)` in float32.
-        targets: classes `(N,)`, or shares or several labels `(N, K)` in [0, 1].
-        settings: which loss, and its smoothing.
-        class_weights: `(K,)`, or None.
-
-    Label smoothing mixes the target with the uniform distribution (Szegedy et al. 2015, section 7); for binary
-    cross entropy and squared hinge the two outcomes of each decision are the distribution, so a target t becomes
-    t(1-s) + s/2. Squared hinge is the sum over classes of max(0, 1 - f)² for the right one and max(0, 1 + f)² for any
-    other, f being the logit (Tang 2013, arXiv:1306.0239, equation 5 without its constants).
-    `rubbish` adds a class of constant logit to the partition function only (LeCun et al. 1998, equation 9).
-    """
-    classes = logits.shape[1]
-    if settings.name != "cross_entropy":
-        shares = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets.to(logits)
-        shares = shares * (1 - settings.label_smoothing) + settings.label_smoothing / 2
-        if settings.name == "binary_cross_entropy":
-            return F.binary_cross_entropy_with_logits(logits, shares, weight=class_weights)
-        hinges = shares * F.relu(1 - logits).square() + (1 - shares) * F.relu(1 + logits).square()
-        return (hinges if class_weights is None else hinges * class_weights).sum(1).mean()
-    if settings.rubbish is not None:
-        constant = logits.new_full((len(logits), 1), -settings.rubbish)
-        partition = torch.logsumexp(torch.cat([logits, constant], 1), 1)
-        shares = F.one_hot(targets, classes).to(logits) if targets.ndim == 1 else targets.to(logits)
-        if class_weights is not None:
-            shares = shares * class_weights
-        return (shares.sum(1) * partition - (shares * logits).sum(1)).mean()
-    # Not reduction="mean": with class weights torch divides by their sum over the micro-batch, and the mean over
-    # micro-batches would no longer be the mean over the batch.
-    summed = F.cross_entropy(
-        logits, targets, weight=class_weights, label_smoothing=settings.label_smoothing, reduction="sum"
-    )
-    return summed / len(logits)

@@ -52,6 +52,7 @@ class ReportFacts:
         epochs: epochs that were run.
         best_epoch: the epoch whose weights were kept; None where no validation chose one.
         seconds: how long training took.
+        waiting: share of that time in which the network waited for data; None where nobody measured it.
         environment: versions and hardware, by name.
         shipped: which weights the model file holds.
         split: the split that `metrics` and `per_class` were measured on.
@@ -81,6 +82,7 @@ class ReportFacts:
     input_shape: tuple[int, int, int] | None = None
     weights: str = "fresh"
     best_epoch: int | None = None
+    waiting: float | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     shipped: str = ""
     split: str = "test"
@@ -195,6 +197,7 @@ def _what_was_run(facts: ReportFacts) -> str:
         "first weights": facts.weights,
         "epochs": best if facts.best_epoch is not None else str(facts.epochs),
         "training time": html.duration(facts.seconds),
+        "of that waiting for data": "" if facts.waiting is None else percent(facts.waiting),
         "weights in the model file": facts.shipped,
     }
     parts = [
