@@ -11,8 +11,9 @@ of random area and mirroring, in one process, with the same threads and the same
 some steps, and each turn of neocog's with one of another's gives a ratio; a step is all from getting the batch to the
 updated weights. neocog runs as `neocog train` would: channels-last, bf16 where the processor computes in it, the fused
 optimiser, photographs from the cache, and with --keep-memory the allocator's settings, which are undone for the others'
-turns. timm's side is `create_loader` and `create_optimizer_v2` with the defaults of its train.py, but for the colour
-jitter, which is off on all sides; torchvision's is the transforms, the sampler and the loop of its reference script.
+turns. timm's side is `create_loader` and `create_optimizer_v2` with the defaults of its train.py, but for what would
+make it another recipe (colour jitter, a random filter, Nesterov's momentum, biases without decay); torchvision's is the
+transforms, the sampler and the loop of its reference script.
 
 `--parts` runs neocog against itself with one thing changed to what the others have. `--accuracy` trains
 MobileNetV2 with all three on ants and bees from the same ImageNet weights and measures them on the validation images
@@ -160,13 +161,15 @@ def timm_steps(setting: Setting) -> tuple[nn.Module, Steps]:
         scale=(0.08, 1.0),
         ratio=(3 / 4, 4 / 3),
         color_jitter=0.0,
-        interpolation="random",
+        interpolation="bilinear",
         mean=MEAN,
         std=STD,
         num_workers=setting.workers,
         device=torch.device("cpu"),
     )
-    optimizer = create_optimizer_v2(network, opt="sgd", lr=RATE, weight_decay=DECAY, momentum=MOMENTUM)
+    optimizer = create_optimizer_v2(
+        network, opt="momentum", lr=RATE, weight_decay=DECAY, momentum=MOMENTUM, filter_bias_and_bn=False
+    )  # its "sgd" has Nesterov's momentum and spares biases and norms; here all three do the same
     criterion = nn.CrossEntropyLoss()
 
     def steps() -> Steps:

@@ -36,7 +36,7 @@ def labelled(name: str, label: str) -> str:
 
 def linked(text: str) -> str:
     """Return `text` with its papers on arXiv as links."""
-    return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
 def table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -21,6 +21,23 @@ def test_all_recipes_are_listed_with_their_first_line(command: Command) -> None:
     ]
 
 
+def test_all_recipes_are_listed_as_json(command: Command) -> None:
+    found = json.loads(command("recipes", "--json").out)
+    assert found == [{"recipe": name, "what_it_is": explain_recipe(name).splitlines()[0]} for name in list_recipes()]
+
+
+def test_json_before_a_command_is_a_usage_error(command: Command) -> None:
+    ended = command("recipes", "--json", "show", "quick")
+    assert (ended.code, ended.out) == (2, "")
+    assert "neocog recipes show NAME --json" in ended.err
+
+
+def test_the_top_of_the_chart_is_the_peak_rate(command: Command) -> None:
+    lines = command("recipes", "show", "quick").out.splitlines()
+    top = lines[lines.index("learning rate") + 1].split("|")[0].strip()
+    assert float(top) == json.loads(command("recipes", "show", "quick", "--json").out)["optimizer"]["lr"]
+
+
 def test_the_fields_shown_can_be_given_back_with_set(command: Command) -> None:
     shown = command("recipes", "show", "resnet_2015_cifar").out
     fields = [line.strip() for line in shown.splitlines() if " = " in line]
@@ -122,6 +139,12 @@ def test_a_chart_rises_with_its_values() -> None:
     high = [line.split("|")[1] for line in chart([1, 10, 100], until=3, logarithmic=True, rows=24)[:24]]
     heights = [sum(len(line.rstrip()) > column for line in high) for column in range(3)]
     assert heights[2] - heights[1] == pytest.approx(heights[1] - heights[0], abs=1)
+
+
+def test_a_chart_has_room_for_a_peak_between_its_columns() -> None:
+    lines = chart([0, 2, 2, 0], until=4, rows=2, peak=4)
+    assert [line.split("|")[0].strip() for line in lines[:2]] == ["4", "0"]
+    assert lines[0].split("|")[1] == ""
 
 
 def test_a_chart_of_a_constant_is_flat() -> None:

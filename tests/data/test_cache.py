@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import os
 import pickle
@@ -10,7 +11,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +27,7 @@ from PIL import Image
 
 from neocog import _files
 from neocog.data import cache_build, cache_parts
+from neocog.data.augment import Augmentation
 from neocog.data.cache import PhotoCache, cache_root, cache_side, open_cache, plan_cache, remove_caches
 from neocog.data.preprocess import Preprocessing
 from neocog.data.rows import image_structs, make_rows
@@ -55,6 +62,24 @@ def paths(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "caches"
+
+
+def of_bytes(encoded_images: list[bytes], name: str = "pictures/train") -> Split:
+    rows = make_rows(image_structs(encoded=encoded_images), [0] * len(encoded_images), ["a"])
+    return Split(rows, ("a",), name)
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """Be somebody whom permissions bind."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 class Decoding:
@@ -241,13 +266,14 @@ def test_processes_that_begin_at_once_build_it_once(paths: list[Path], root: Pat
 
 
 BUILDER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from neocog.data import cache_parts
 from neocog.data.cache import open_cache
 from neocog.data.rows import image_structs, make_rows
 from neocog.data.table import Split
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 cache_parts.PART_BYTES = 20_000
 
 def slowly(done, of):
@@ -322,8 +348,59 @@ def test_a_disk_that_is_too_small_is_said_before_decoding(
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(paths: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot write"):
+    with pytest.raises(StorageError, match=r"cannot write.*NEOCOG_CACHE.*cache=false") as caught:
         build(of_files(paths), tmp_path / "file" / "caches")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("root", ["x" * 300, "y/" + "x" * 300 + "/z"])
+def test_a_name_that_no_system_takes_is_one_clear_error(paths: list[Path], tmp_path: Path, root: str) -> None:
+    with pytest.raises(StorageError, match=r"file name too long.*NEOCOG_CACHE.*cache=false"):
+        plan_cache(of_files(paths), SIDE, root=tmp_path / root).require_folder()
+    with pytest.raises(StorageError, match=r"file name too long.*NEOCOG_CACHE.*cache=false") as caught:
+        build(of_files(paths), tmp_path / root)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_without_permission_is_one_clear_error(mode: int) -> None:
+    split = of_bytes([photograph(seed) for seed in range(3)])
+    with tempfile.TemporaryDirectory() as place:
+        closed = Path(place, "closed")
+        closed.mkdir()
+        os.chmod(place, 0o755)
+        os.chmod(closed, mode if os.geteuid() == 0 else mode & ~0o700)
+        plan_cache(split, SIDE, root=Path(place, "other"))  # imports what is needed
+        with powerless(), pytest.raises(StorageError, match=r"permission denied.*NEOCOG_CACHE.*cache=false") as caught:
+            plan_cache(split, SIDE, root=closed / "caches").require_folder()
+        with powerless(), pytest.raises(StorageError, match=r"permission denied.*NEOCOG_CACHE.*cache=false"):
+            open_cache(split, SIDE, root=closed / "caches")
+        os.chmod(closed, 0o700)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions of POSIX")
+def test_a_cache_that_is_complete_need_not_be_written() -> None:
+    split = of_bytes([photograph(seed) for seed in range(3)])
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        cache, _ = build(split, Path(place))
+        os.chmod(cache.folder, 0o755)
+        with powerless():
+            plan_cache(split, SIDE, root=Path(place)).require_folder()
+            assert_holds(build(split, Path(place))[0], split)
+
+
+def test_the_name_of_a_data_set_may_be_as_long_as_the_system_takes(tmp_path: Path, root: Path) -> None:
+    folder = tmp_path / ("é" * 127)
+    folder.mkdir()
+    (folder / "0.jpg").write_bytes(photograph(0))
+    cache, decoded = build(of_files([folder / "0.jpg"]), root)
+    assert decoded == 1
+    assert cache.folder.name.startswith("é" * 20)
+    remove_caches(root)
+    assert not root.exists()
 
 
 def test_a_plan_says_what_is_missing_and_how_much_it_takes(paths: list[Path], root: Path) -> None:
@@ -337,6 +414,153 @@ def test_a_plan_says_what_is_missing_and_how_much_it_takes(paths: list[Path], ro
     assert "20 photographs decoded at 32 pixels, 0.1 MB, in " + str(cache.folder) in str(cache)
     later = plan_cache(of_files(paths), SIDE, root=root)
     assert (later.missing, later.missing_bytes, later.modest) == (0, 0, True)
+
+
+def test_removing_caches_removes_nothing_else(paths: list[Path], root: Path, tmp_path: Path) -> None:
+    cache, _ = build(of_files(paths), root)
+    grey, _ = build(of_files(paths), root, channels=1)
+    (cache.folder / ".neocog-0123456789abcdef.tmp").write_bytes(b"half")  # a build that was killed
+    taken = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    foreign = [
+        root / "thesis.tex",
+        root / "lock",
+        root / "holidays" / "1.jpg",
+        root / "000001-0123abcd.pixels",
+        root / "model-32-rgb-0123abcd" / "weights.pt",  # named like a cache
+        root / "model-32-rgb-0123abcd" / "lock",
+        root / "deep-32-grey-0123abcd" / "lock" / "door",
+        root / "photos-32-rgb-0123abcd.txt" / "lock",
+    ]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "lock").write_text("mine")
+    (root / "linked-32-rgb-0123abcd").symlink_to(tmp_path / "elsewhere")
+    assert remove_caches(root) == taken
+    assert not cache.folder.exists()
+    assert not grey.folder.exists()
+    assert all(path.read_text() == "mine" for path in foreign)
+    assert (root / "linked-32-rgb-0123abcd" / "lock").read_text() == "mine"
+    assert remove_caches(root) == 0
+
+
+def test_what_is_no_folder_of_caches_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match=r"cannot remove the caches in .*not a directory"):
+        remove_caches(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert remove_caches(tmp_path / "empty") == 0
+    assert (tmp_path / "empty").exists()
+
+
+def test_images_within_a_table_are_hashed_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [photograph(seed) for seed in range(5)]
+    split, hashed = of_bytes(images), []
+    digest = cache_build._hash
+    monkeypatch.setattr(cache_build, "_hash", lambda content: hashed.append(content) or digest(content))
+    plan_cache(split, SIDE, root=root)
+    cache, decoded = build(split, root)
+    assert decoded == 5
+    assert [content for content in hashed if len(content) > 100] == images
+    assert_holds(cache, split)
+    assert split in cache_build._kept
+    count = len(cache_build._kept)
+    del split
+    gc.collect()
+    assert len(cache_build._kept) < count
+
+
+def test_a_file_that_changes_under_the_same_split_is_decoded_again(paths: list[Path], root: Path) -> None:
+    split = of_files(paths)
+    build(split, root)
+    paths[5].write_bytes(photograph(77, 90, 41))
+    cache, decoded = build(split, root)
+    assert decoded == 1
+    assert_holds(cache, split)
+
+
+def test_few_of_a_table_s_images_are_held_at_once(root: Path) -> None:
+    generator = np.random.default_rng(0)
+    split = of_bytes([generator.bytes(20_000) for _ in range(1000)])
+    tracemalloc.start()
+    try:
+        plan = plan_cache(split, SIDE, root=root)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert plan.missing == 1000
+    assert peak < 5_000_000, "of 20 MB"
+
+
+def test_parts_that_another_process_removes_at_opening_are_made_again(
+    paths: list[Path], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_parts, "PART_BYTES", 20_000)
+    build(of_files(paths), root)
+    mapped, removed = cache_parts.Parts.pixels, []
+
+    def remove_first(self: cache_parts.Parts, part: int) -> torch.Tensor:
+        if part == 1 and len(removed) < 2:
+            removed.append(self._names[part])
+            self._remove(removed[-1])
+        return mapped(self, part)
+
+    monkeypatch.setattr(cache_parts.Parts, "pixels", remove_first)
+    cache, decoded = build(of_files(paths), root)
+    assert len(set(removed)) == 2
+    assert 0 < decoded < 20
+    assert_holds(cache, of_files(paths))
+
+
+def test_parts_that_are_removed_again_and_again_are_one_clear_error(
+    paths: list[Path], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = cache_parts.Parts.pixels
+
+    def remove(self: cache_parts.Parts, part: int) -> torch.Tensor:
+        self._remove(self._names[part])
+        return mapped(self, part)
+
+    monkeypatch.setattr(cache_parts.Parts, "pixels", remove)
+    with pytest.raises(StorageError, match=r"cannot read the cache .*NEOCOG_CACHE") as caught:
+        build(of_files(paths), root)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks")
+def test_who_waits_for_another_process_says_so_once(paths: list[Path], root: Path) -> None:
+    folder = plan_cache(of_files(paths), SIDE, root=root).folder
+    said, heard = threading.Event(), []
+
+    def wait() -> None:
+        heard.append("waiting")
+        said.set()
+
+    opened: list[PhotoCache] = []
+
+    def open_it() -> None:
+        opened.append(open_cache(of_files(paths), SIDE, root=root, waiting=wait))
+
+    thread = threading.Thread(target=open_it)
+    with cache_parts.Parts(folder, 3).alone():
+        thread.start()
+        assert said.wait(60)
+        assert not opened
+    thread.join()
+    assert heard == ["waiting"]
+    assert_holds(opened[0], of_files(paths))
+    open_cache(of_files(paths[:3]), SIDE, root=root, waiting=wait)
+    assert heard == ["waiting"]
+
+
+def test_a_tar_file_that_goes_away_is_named(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = tmp_path / "shards" / "train-0.tar"
+    write_shard(shard, {"0.jpg": photograph(0), "0.cls": b"0", "1.jpg": photograph(1), "1.cls": b"1"})
+    split = read_source(str(shard.parent)).training
+    monkeypatch.setattr(cache_build, "prepare_decoder", lambda: shard.unlink())
+    with pytest.raises(DataError, match=r"train-0\.tar/0\.jpg: cannot be read \(No such file"):
+        build(split, root)
 
 
 def test_colours_and_resolutions_do_not_mix(paths: list[Path], root: Path) -> None:
@@ -383,9 +607,30 @@ def test_the_environment_says_where_caches_are(monkeypatch: pytest.MonkeyPatch, 
     assert cache_root() == Path.home() / ".cache" / "neocog" / "photographs"
 
 
+def test_a_home_that_there_is_not_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEOCOG_CACHE", "~nosuchuser/x")
+    with pytest.raises(StorageError, match=r"~nosuchuser/x.*NEOCOG_CACHE.*cache=false"):
+        cache_root()
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("NEOCOG_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(StorageError, match=r"~/\.cache/neocog/photographs.*NEOCOG_CACHE.*cache=false"):
+        cache_root()
+
+
 @pytest.mark.parametrize(
     ("size", "crop_pct", "side"),
     [((224, 224), 0.875, 256), ((224, 224), 0.95, 256), ((224, 224), 0.8, 280), ((160, 192), 1.0, 220)],
 )
 def test_photographs_are_kept_at_what_evaluation_resizes_to(size: tuple[int, int], crop_pct: float, side: int) -> None:
     assert cache_side(Preprocessing(size=size, crop_pct=crop_pct, mean=(0.5,) * 3, std=(0.5,) * 3)) == side
+
+
+def test_crops_of_a_given_scale_find_as_many_pixels_as_their_largest_scale_has() -> None:
+    look = Preprocessing(size=(224, 224), mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert cache_side(look, Augmentation(crop="scale", sides=(256, 512))) == 512
+    assert cache_side(look, Augmentation(crop="random_resized", sides=(256, 512))) == 256

@@ -81,6 +81,22 @@ def test_processes_together_see_what_one_sees_that_accumulates(small: Split, in_
         assert_equal(micro_batches, ranks[0][number] + ranks[1][number])
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("crop", ["pad", "random_resized"])
+def test_processes_divide_repetitions_of_one_image_among_them(small: Split, crop: str, in_memory: bool) -> None:
+    augmentation = EVERYTHING.model_copy(update={"crop": crop})
+    settings = {"batch_size": 8, "repeats": 3, "in_memory": in_memory}
+    alone = flat(steps(small, augmentation, **settings))
+    ranks = [flat(steps(small, augmentation, world_size=2, rank=rank, **settings)) for rank in range(2)]
+    assert set(ranks[0][0].indices.tolist()) & set(ranks[1][0].indices.tolist())  # four and four of three each
+    for number, batch in enumerate(alone):
+        shares = [rank[number] for rank in ranks]
+        assert torch.equal(batch.indices, torch.cat([share.indices for share in shares]))
+        assert torch.equal(batch.targets, torch.cat([share.targets for share in shares]))
+        assert torch.equal(batch.images, torch.cat([share.images for share in shares]))
+    assert len(ranks[0]) == len(ranks[1]) == len(alone) == 5
+
+
 def test_images_in_memory_and_streamed_ones_are_treated_alike(small: Split) -> None:
     kept, streamed = (
         flat(steps(small, batch_size=8, repeats=2, mixing=BOTH, in_memory=in_memory)) for in_memory in (True, False)

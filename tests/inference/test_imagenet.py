@@ -160,7 +160,9 @@ def test_labels_are_found_by_the_number_in_a_files_name(tmp_path: Path) -> None:
     assert (found.images, found.left_out, found.top1) == (2, 1, 0.5)
 
 
-@pytest.mark.parametrize("text", ["{}", "[[1], 2]", "[[1000]]", "[[-1]]", "[[true]]", '[["1"]]', "no", ""])
+@pytest.mark.parametrize(
+    "text", ["{}", "[[1], 2]", "[[1000]]", "[[-1]]", "[[true]]", '[["1"]]', "no", "", "[" * 200_000]
+)
 def test_a_file_that_holds_no_such_labels_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "real.json").write_text(text)
     with pytest.raises(DataError, match=r"real\.json"):

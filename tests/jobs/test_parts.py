@@ -193,6 +193,11 @@ def several_labels(folder: Path) -> Path:
         ({"train": "head", "unfreeze": 1}, "train=head trains the head alone, and unfreeze=1 all"),
         ({"train": "head", "clip_adaptive": 0.1}, "which clip_adaptive spares"),
         ({"organise": 10, "unfreeze": 1}, "organise=10 trains the head alone"),
+        ({"train": "head", "optimizer.name": "muon"}, "train=head trains the head alone, which muon leaves to SGD"),
+        ({"organise": 10, "optimizer.name": "muon"}, "organise=10 trains the head alone, which muon leaves to SGD"),
+        ({"train": "head", "optimizer.layer_decay": 0.7}, r"layer_decay=0\.7 is for the layers below it"),
+        ({"organise": 10, "optimizer.layer_decay": 0.7}, r"layer_decay=0\.7 is for the layers below it"),
+        ({"epochs": 3, "unfreeze": 3}, r"only the head would ever move: lower it, or say so with train=head"),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(changes: dict[str, Any], said: str) -> None:

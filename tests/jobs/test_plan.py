@@ -17,7 +17,10 @@ from neocog.jobs import _checks, _resolve
 from neocog.jobs._device import choose_device
 from neocog.jobs._plan import fingerprint, plan_training
 from neocog.jobs.training import Interrupted
-from neocog.recipes import Facts, Recipe, resnet_2015_cifar
+from neocog.models import create_model
+from neocog.recipes import Facts, Recipe, build_recipe, resnet_2015_cifar
+from neocog.train.recipe import Loss
+from neocog.train.supervised import SupervisedTask
 
 TINY = {"epochs": 1, "threads": 1, "workers": 0, "image_size": 16, "batch_size": 8}
 
@@ -95,6 +98,12 @@ def test_as_many_images_are_held_out_as_the_named_recipe_says(squares: Path, mon
     assert len(plan(squares, "resnet_2015_cifar", validation=0.25)[0].train) == 18
 
 
+def test_images_in_memory_need_no_workers(squares: Path) -> None:
+    for workers in ("auto", 3):
+        made = plan(squares, "resnet_2015_cifar", workers=workers)[1]
+        assert (made.in_memory, made.recipe.workers) == (True, 0)
+
+
 def save_photographs(folder: Path, least: int, most: int) -> Path:
     generator = np.random.default_rng(0)
     for name in ("dark", "light"):
@@ -161,11 +170,15 @@ def test_why_a_network_is_trained_from_scratch_is_said_as_it_is(
         ({"threads": 0}, "threads must be at least 1"),
         ({"workers": -1}, "workers must be at least 0"),
         ({"accumulate": 3}, "multiple of 3"),
+        ({"batch_size": 48, "repeats": 30}, "batches of 22, which cannot hold an image 30 times"),
+        ({"batch_size": 4, "repeats": 5}, "set repeats to at most 4"),
+        ({"unfreeze": 1}, "only the head would ever move"),
+        ({"train": "head", "optimizer.name": "muon"}, "muon leaves to SGD"),
         ({"accumulate": 1000, "batch_size": 1000}, "cannot fill 1000 micro-batches"),
     ],
 )
 def test_counts_that_cannot_be_are_refused_before_a_run_is_made(
-    overrides: dict[str, int], said: str, squares: Path, tmp_path: Path
+    overrides: dict[str, object], said: str, squares: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
         jobs.train(squares, model="resnet20", overrides={**TINY, **overrides}, out=tmp_path / "run")
@@ -201,6 +214,58 @@ def test_a_run_without_its_plan_is_damaged(tmp_path: Path) -> None:
 
 def test_the_command_that_resumes_can_be_pasted() -> None:
     assert str(Interrupted(Path("my runs/one"), 2)).endswith("neocog train --resume 'my runs/one'")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        (2, "2 of the 5 parts of the network never move: unfreeze=0.9 would take 3.6 epochs to release all, and the "
+            "run has 2; --set unfreeze=0.25 does so in half of them"),
+        (3, "1 of the 5 parts of the network never moves: "),
+        (4, None),
+    ],
+)  # fmt: skip
+def test_it_is_said_how_many_parts_a_run_is_too_short_to_release(epochs: int, said: str | None, squares: Path) -> None:
+    heard = Heard()
+    made = plan(squares, Recipe(model="resnet20", epochs=epochs, unfreeze=0.9, batch_size=2), heard)[1]
+    assert [notice.startswith(said or "?") for notice in heard.notices] == ([True] if said else [])
+    # What the notice says is what the task does at the run's last step.
+    with torch.device("meta"):
+        task = SupervisedTask(create_model("resnet20"), unfreeze=0.9)
+    task.begin(epochs - 1 / (22 // 2))
+    assert task.frozen == (int(said[0]) if said else 0)
+    shorter = made.recipe.override({"unfreeze": epochs / 2 / 4})
+    assert _checks.parts_never_moved(shorter, task.network, 22) == 0
+
+
+def test_finetune_in_fewer_epochs_says_what_never_moves(squares: Path) -> None:
+    heard = Heard()
+    plan(squares, build_recipe("finetune", Facts(images=22)).override({"weights": None}), heard, epochs=2)
+    assert any("parts of the network never move: unfreeze=0.6" in notice for notice in heard.notices)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"train": "head"}, {"organise": 8, "model": "neocognitron_1980"}, {"loss.auxiliary_weight": 0.3}]
+)
+def test_it_is_said_where_compiling_has_no_effect(fields: dict[str, object]) -> None:
+    heard, recipe = Heard(), Recipe(model="googlenet", image_size=64).override({"compile": True, **fields})
+    network = create_model("resnet20")
+    _checks.say_choices(recipe, network, Facts(small=True), heard)
+    assert [notice.startswith("compile=true has no effect with") for notice in heard.notices] == [True]
+
+
+def test_several_labels_keep_what_their_loss_can_do_and_say_what_it_cannot() -> None:
+    heard, facts = Heard(), Facts(multi_label=True)
+    vary = {"loss.label_smoothing": ((0, 0.1), (2, 0.2))}
+    smooth = _resolve.for_labels(Recipe(loss=Loss(label_smoothing=0.1), vary=vary), facts, heard)
+    assert smooth.loss == Loss(name="binary_cross_entropy", label_smoothing=0.1)
+    assert smooth.at(2).loss.label_smoothing == 0.2
+    assert heard.notices == []
+    hard = _resolve.for_labels(Recipe(loss=Loss(rubbish=1.5)), facts, heard)
+    assert hard.loss == Loss(name="binary_cross_entropy")
+    (notice,) = heard.notices
+    assert "loss.rubbish=1.5 is left out" in notice
+    assert hard.override({}) == hard
 
 
 def test_several_labels_go_from_a_list_to_a_report(tmp_path: Path) -> None:

@@ -152,6 +152,11 @@ def test_stages_of_one_network_hand_on_their_weights_at_another_size(
         (STAGES, {"overrides": {"model": "vgg16_cifar"}}, "leave out --model"),
         ((FIRST, FIRST.override({"model": "resnet20", "edits": {}})), {}, "which is of another family"),
         ((STAGES[1], STAGES[0]), {}, "do not grow into"),
+        (
+            (FIRST, FIRST.override({"edits.widths": (4, 4, 8, 8, 16)})),
+            {},
+            r"cannot begin with the vgg11_cifar .* is \(8,\) there and \(16,\) here, and 12 more differ",
+        ),
         ((), {}, "at least one"),
     ],
 )

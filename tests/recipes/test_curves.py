@@ -14,6 +14,7 @@ def test_the_rate_is_the_one_that_the_loop_takes() -> None:
     assert curve.name == "learning rate"
     assert curve.epochs[:2] == pytest.approx((1.5, 4.5))
     assert curve.values == tuple(learning_rate(stage, epoch) for epoch in curve.epochs)
+    assert max(curve.values) < curve.peak == learning_rate(stage, stage.schedule.warmup_epochs)
     assert not curve.logarithmic
 
 
@@ -38,6 +39,13 @@ def test_whatever_number_varies_has_a_curve() -> None:
     assert curves["image_size"] == (96,) * 5 + (128,) * 5
     assert curves["mix.mixup"] == (0,) * 8 + (0.5,) * 2
     assert curves["loss.auxiliary_weight"] == pytest.approx([0.3 * (1 - epoch / 10) for epoch in range(10)])
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_no_rate_is_above_the_peak(name: str) -> None:
+    stages = build_stages(name, Facts())
+    rates = [learning_rate(stage, epoch / 20) for stage in stages for epoch in range(20 * stage.epochs)]
+    assert max(rates) == pytest.approx(schedule_curves(stages, 10)[0].peak, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", list_recipes())

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from timm.data.auto_augment import _LEVEL_DENOM
 from timm.data.mixup import Mixup
+from timm.optim.lamb import Lamb
 
 from neocog.recipes import Facts, build_recipe, build_stages, differences, explain_recipe, list_recipes
 from neocog.train.schedules import learning_rate
@@ -33,7 +35,7 @@ STRIKES_BACK = {  # table 2 of "ResNet strikes back", its column of A1, A2 and A
     "augment.erase": (0, 0, 0),
     "augment.lighting": (0, 0, 0),
     "average.decay": (0, 0, 0),
-    "clip_norm": (None, None, None),
+    "clip_norm": (1, 1, 1),  # not in the table: see the next test
     "image_size": (224, 224, 224),
 }
 OTHERS: dict[str, dict[str, Any]] = {
@@ -44,6 +46,15 @@ OTHERS: dict[str, dict[str, Any]] = {
     "vgg_2014": {  # section 3.1
         "batch_size": 256, "optimizer.momentum": 0.9, "optimizer.weight_decay": 5e-4, "optimizer.lr": 0.01,
         "epochs": 74, "augment.sides": (256, 512),
+    },
+    "resnet_2015": {  # section 3.4
+        "batch_size": 256, "optimizer.momentum": 0.9, "optimizer.weight_decay": 1e-4, "optimizer.lr": 0.1,
+        "augment.crop": "scale", "augment.sides": (256, 480), "augment.flip": 0.5, "augment.lighting": 0.1,
+        "views": "ten_crop",
+    },
+    "resnet_2015_cifar": {  # section 4.2
+        "batch_size": 128, "optimizer.momentum": 0.9, "optimizer.weight_decay": 1e-4, "optimizer.lr": 0.1,
+        "augment.pad": 4, "augment.flip": 0.5, "validation": 0,
     },
     "googlenet_2014": {  # sections 5 and 6; what the paper leaves open from Caffe's bvlc_googlenet/solver.prototxt
         "loss.auxiliary_weight": 0.3, "optimizer.momentum": 0.9, "augment.scale": (0.08, 1.0),
@@ -79,6 +90,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 RATES = {  # the rate at some epochs, as the papers say it falls
     "alexnet_2012": {0: 0.01, 29: 0.01, 30: 1e-3, 60: 1e-4, 80: 1e-5},
+    "resnet_2015": {0: 0.1, 30: 0.01, 60: 1e-3, 90: 1e-4, 119: 1e-4},
     "googlenet_2014": {0: 0.01, 7.9: 0.01, 8: 0.01 * 0.96, 17: 0.01 * 0.96**2, 249: 0.01 * 0.96**31},
     "wide_resnet_2016_cifar": {0: 0.1, 60: 0.02, 120: 0.004, 160: 0.0008, 199: 0.0008},
     "densenet_2016_cifar": {0: 0.1, 149: 0.1, 150: 0.01, 225: 0.001},
@@ -104,6 +116,17 @@ def test_strikes_back_s_procedures_are_those_of_table_2(place: int) -> None:
     assert recipe.at(0).image_size == recipe.at(99).image_size == (224, 224, 160)[place]  # what it trains at
     strength = (7, 7, 6)[place]  # of timm's denominator, 10; torchvision's is 30
     assert recipe.augment.policy_magnitude == strength / _LEVEL_DENOM * 30
+
+
+def test_strikes_back_clips_gradients_as_timm_s_lamb_does() -> None:
+    timm_s = Lamb([torch.zeros(1, requires_grad=True)]).defaults["max_grad_norm"]
+    for place in range(3):
+        assert build_recipe(f"resnet_strikes_back_a{place + 1}", Facts()).clip_norm == timm_s
+
+
+def test_the_residual_paper_s_steps_are_60e4() -> None:
+    recipe = build_recipe("resnet_2015", Facts())
+    assert round(recipe.epochs * 1_281_167 / recipe.batch_size, -4) == 60e4
 
 
 @pytest.mark.parametrize("name", OTHERS)

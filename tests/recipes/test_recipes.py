@@ -47,6 +47,16 @@ def test_every_recipe_states_its_command_and_what_came_of_it(name: str) -> None:
     assert name in WITHOUT_PAPER or ("\n\nPaper: " in text and "\n\nPublished: " in text)
 
 
+@pytest.mark.parametrize("name", list_recipes())
+def test_no_recipe_promises_a_measurement(name: str) -> None:
+    measured = explain_recipe(name).partition("\n\nMeasured: ")[2].partition("\n\n")[0]
+    assert measured
+    for promise in ("filled in", "not yet", "todo"):
+        assert promise not in " ".join(measured.lower().split())
+    if measured.startswith("not run here"):
+        assert ";" in measured, "say why"
+
+
 def test_a_recipe_of_stages_is_not_given_where_one_is_asked_for() -> None:
     with pytest.raises(UsageError, match="vgg11, vgg13, vgg16, vgg19"):
         build_recipe("vgg_2014", PHOTOGRAPHS)

@@ -89,8 +89,9 @@ def test_no_recipe_sets_what_has_no_effect(name: str, recipe: Recipe) -> None:
 
 
 def test_what_has_no_effect_is_named_as_such() -> None:
-    recipe = Recipe(augment={"crop": "pad", "scale": (0.5, 1.0)}, mix={"switch": 0.25})
-    assert in_words(recipe)[-1] == ("no effect", "augment.scale=(0.5, 1), mix.switch=0.25")
+    # What the crop and the blending of a recipe do not read, it refuses itself.
+    recipe = Recipe(loss={"auxiliary_threshold": 0.5, "auxiliary_decay": True})
+    assert in_words(recipe)[-1] == ("no effect", "loss.auxiliary_threshold=0.5, loss.auxiliary_decay=true")
 
 
 def test_words_of_a_recipe_read_as_its_paper() -> None:
@@ -100,8 +101,19 @@ def test_words_of_a_recipe_read_as_its_paper() -> None:
     assert said["rate"] == "0.1, multiplied by 0.2 after 60, 120 and 160 epochs"
     assert "blended" not in said
     said = dict(in_words(build_stages("resnet_strikes_back_a3", FACTS)[0]))
-    assert said["changing"] == "image_size is 160 from epoch 0"
+    assert said["changing"] == "trained at 160 pixels"
     assert said["rate"] == "0.008, to which it rises from 0 in 5 epochs; then along a cosine to 0"
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (((0, 96), (5, 128), (8, 160)), "trained at 96 pixels, at 128 from epoch 5 and at 160 from epoch 8"),
+        (((3, 128),), "image_size is 128 from epoch 3"),
+    ],
+)
+def test_sizes_that_grow_are_told_in_pixels(steps: tuple[tuple[int, int], ...], words: str) -> None:
+    assert dict(in_words(Recipe(vary={"image_size": steps})))["changing"] == words
 
 
 def test_later_stages_say_only_what_is_new_in_them() -> None:

@@ -17,6 +17,7 @@ from neocog.train.distributed import Alone, Together
 from neocog.train.fit import fit
 from neocog.train.losses import classification_loss
 from neocog.train.recipe import Loss, Recipe
+from neocog.train.schedules import auxiliary_weight
 from neocog.train.state import State
 from neocog.train.supervised import SupervisedTask
 
@@ -97,6 +98,7 @@ def test_the_weight_falls_epoch_by_epoch_and_a_resumed_run_goes_on_with_it():
         if state.step == 7:
             kept = {name: tensor.clone() for name, tensor in state.tensors().items()}, state.meta()
     assert weights == pytest.approx([0.8] * 3 + [0.6] * 3 + [0.4] * 3 + [0.2] * 3)
+    assert weights == [auxiliary_weight(loss, epoch, 4) for epoch in range(4) for _ in range(3)]
 
     other = DeepSupervisionTask(SupervisedNetwork(), loss, epochs=4)
     state = State.start(other, recipe, steps_per_epoch=3)

@@ -198,7 +198,10 @@ def test_the_optimiser_holds_all_parameters_from_the_start() -> None:
     assert {p for g in state.optimizer.param_groups for p in g["params"]} == set(task.network.parameters())
 
 
-@pytest.mark.parametrize(("unfreeze", "epoch", "frozen"), [(0.1, 0.3, 0), (0.1, 0.1, 2), (0.5, 0.99, 2), (2, 1.9, 3)])
+@pytest.mark.parametrize(
+    ("unfreeze", "epoch", "frozen"),
+    [(0.1, 0.3, 0), (0.1, 0.1, 2), (0.5, 0.99, 2), (2, 1.9, 3), (1e-320, 0, 0), (1e-320, 7, 0)],
+)
 def test_a_release_is_due_at_its_share_of_an_epoch(unfreeze: float, epoch: float, frozen: int) -> None:
     task = staged_task(unfreeze)
     task.begin(epoch)

@@ -11,17 +11,25 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 PLAIN = "    " + "#" * 5  # where the terminal's encoding has no blocks
 
 
-def chart(values: Sequence[float], *, until: float, logarithmic: bool = False, rows: int = ROWS) -> list[str]:
+def chart(
+    values: Sequence[float],
+    *,
+    until: float,
+    peak: float | None = None,
+    logarithmic: bool = False,
+    rows: int = ROWS,
+) -> list[str]:
     """Return a chart of `values`, one a column, as lines of text.
 
     Args:
         values: finite numbers; above 0 where `logarithmic`.
         until: what the last column is at, such as the last epoch; the first is at 0.
+        peak: what the top is at, where a value between two columns is greater than all; None for the greatest.
         logarithmic: draw their logarithms.
         rows: lines of the chart itself; two more follow, the axis and its ends.
     """
     scale = math.log if logarithmic else float
-    low, high = min(values), max(values)
+    low, high = min(values), max(values) if peak is None else peak
     bottom = scale(low) if logarithmic else min(0.0, low)
     span = scale(high) - bottom
     if logarithmic:

@@ -34,7 +34,12 @@ DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where local c
 BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Images that go through the network at once.")]
 Views = Annotated[
     Literal["centre", "flip", "ten_crop", "multi_scale"],
-    typer.Option("--views", help="Views of each image, averaged; flip adds its mirror image."),
+    typer.Option(
+        "--views",
+        metavar="VIEWS",
+        help="Averaged: centre (one crop), flip (and its mirror image), ten_crop (corners and centre, and their mirror "
+        "images) or multi_scale (three sizes, and their mirror images).",
+    ),
 ]
 ModelName = Annotated[
     str | None,

@@ -10,6 +10,7 @@ import typer
 from neocog.cli._options import BatchSize, DataDir, Device, Json, Source, Views
 from neocog.cli._output import Column, percent, print_json, print_table, printable, say
 from neocog.cli._progress import listening
+from neocog.errors import UsageError
 
 if TYPE_CHECKING:
     from neocog.inference.imagenet import RealAccuracy
@@ -20,8 +21,10 @@ def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="Model file, or a network's name for its published weights; several make an ensemble.",
+            default_factory=list,  # so that the line about a missing one can say what was meant
+            show_default="at least one",
         ),
     ],
     source: Source,
@@ -39,7 +42,7 @@ def evaluate(
     ] = "logits",
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also measure by real.json, ImageNet's labels of which several are right."),
+        typer.Option(metavar="FILE", help="real.json: print ReaL accuracy too, by ImageNet's reassessed labels."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the classes' table as CSV.")] = None,
     batch_size: BatchSize = 64,
@@ -57,6 +60,12 @@ def evaluate(
       neocog evaluate runs/*/model.safetensors ./holiday
     """
     from neocog import jobs
+
+    if not models:
+        raise UsageError(
+            f"evaluate takes a model and the images to measure it on: neocog evaluate MODEL SOURCE; {source} "
+            "is only one of them"
+        )
 
     with listening() as listener:
         measured = jobs.evaluate(

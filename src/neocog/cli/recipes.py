@@ -14,6 +14,7 @@ import typer
 from neocog.cli._chart import COLUMNS, chart
 from neocog.cli._options import Json, parse_settings
 from neocog.cli._output import Column, print_json, print_table, printable, say
+from neocog.errors import UsageError
 
 if TYPE_CHECKING:
     from neocog.recipes import Recipe
@@ -33,20 +34,27 @@ Name = Annotated[
 Other = Annotated[str, typer.Argument(metavar="OTHER", help="Another.", autocompletion=complete_recipe)]
 
 
-def list_all(context: typer.Context) -> None:
+def list_all(context: typer.Context, as_json: Json = False) -> None:
     """List the recipes: what decides how training goes.
 
     Examples:
       neocog recipes
+      neocog recipes --json
       neocog recipes show resnet_2015_cifar
       neocog recipes diff resnet_strikes_back_a1 resnet_strikes_back_a2
     """
     if context.invoked_subcommand is not None:
+        if as_json:
+            command = context.invoked_subcommand
+            raise UsageError(f"--json stands behind the command: neocog recipes {command} NAME --json")
         return
     from neocog.recipes import explain_recipe, list_recipes
 
     rows = [(name, explain_recipe(name).partition("\n")[0]) for name in list_recipes()]
-    print_table([Column("recipe"), Column("what it is")], rows)
+    if as_json:
+        print_json([{"recipe": name, "what_it_is": summary} for name, summary in rows])
+    else:
+        print_table([Column("recipe"), Column("what it is")], rows)
 
 
 def show(
@@ -152,7 +160,8 @@ def say_schedules(stages: tuple[Recipe, ...]) -> None:
 
     for curve in schedule_curves(stages, COLUMNS):
         say(f"{curve.name}{', logarithmic' if curve.logarithmic else ''}")
-        for line in chart(curve.values, until=sum(stage.epochs for stage in stages), logarithmic=curve.logarithmic):
+        whole = sum(stage.epochs for stage in stages)
+        for line in chart(curve.values, until=whole, peak=curve.peak, logarithmic=curve.logarithmic):
             say(f"  {line}")
         say()
 

@@ -6,7 +6,7 @@ resized by Pillow as it is decoded (`neocog.data.streaming`), with the same `cro
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from neocog.data import distort, erase, policies
+from neocog.data._fields import ABOVE_ZERO, Readers
 from neocog.data.color import jitter, lighting
 from neocog.data.crops import REFERENCE_SIDE, TRIES, Sides, mirror, resized_boxes, scaled_boxes, shift
 from neocog.data.distort import Affine
@@ -49,14 +50,14 @@ class Augmentation(BaseModel):
             evaluation sees it.
         scale: for "random_resized": least and greatest area of the box, as shares of the image.
         ratio: for "random_resized": least and greatest width / height of the box.
-        pad: for "pad": pixels on each side.
+        pad: for "pad": pixels on each side, at most 256.
         sides: for "scale": least and greatest length of the shorter side, in pixels for an input of 224; for another
             input in proportion.
         affine: distortions, such as those of LeCun et al. (1998).
         flip: probability of mirroring left and right.
         policy: "randaugment" (Cubuk et al. 2019), "trivialaugment" (Müller and Hutter 2021) or "autoaugment", the one
             found for ImageNet (Cubuk et al. 2018), with torchvision's operations and ranges; "none".
-        policy_ops: for "randaugment": operations an image.
+        policy_ops: for "randaugment": operations an image, at most 16.
         policy_magnitude: for "randaugment": strength of all operations, of 30.
         brightness: the image is multiplied by a factor in [1 - brightness, 1 + brightness].
         contrast: it is moved from its mean grey by such a factor.
@@ -66,19 +67,33 @@ class Augmentation(BaseModel):
         erase: probability of painting a box over (Zhong et al. 2017).
         erase_area: least and greatest area of that box, as shares of the image.
         erase_fill: what it is painted with: normal noise a pixel, or the mean colour.
+
+    A field that is for a crop, a policy or erasing counts where that is chosen; a `Recipe` refuses one that is set and
+    never counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    READERS: ClassVar[Readers] = {
+        "scale": ({"crop": ("random_resized",)},),
+        "ratio": ({"crop": ("random_resized",)},),
+        "pad": ({"crop": ("pad",)},),
+        "sides": ({"crop": ("scale",)},),
+        "policy_ops": ({"policy": ("randaugment",)},),
+        "policy_magnitude": ({"policy": ("randaugment",)},),
+        "erase_area": ({"erase": ABOVE_ZERO},),
+        "erase_fill": ({"erase": ABOVE_ZERO},),
+    }
+
     crop: Literal["none", "random_resized", "pad", "scale"] = "random_resized"
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    pad: int = Field(4, ge=0)
+    pad: int = Field(4, ge=0, le=256)
     sides: tuple[int, int] = (256, 256)
     affine: Affine = Affine()
     flip: float = Field(0.5, ge=0, le=1)
     policy: Literal["none", "randaugment", "trivialaugment", "autoaugment"] = "none"
-    policy_ops: int = Field(2, ge=1)
+    policy_ops: int = Field(2, ge=1, le=16)
     policy_magnitude: float = Field(9, ge=0, le=30)
     brightness: float = Field(0.0, ge=0, le=1)
     contrast: float = Field(0.0, ge=0, le=1)

@@ -10,9 +10,7 @@ environment variable NEOCOG_CACHE names. It can be removed at any time; runs tha
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,18 +19,31 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from neocog.data.augment import Interpolation
+from neocog.data.augment import Augmentation, Interpolation
 from neocog.data.cache_build import Builder, CachePlan, Progress, gigabytes
+from neocog.data.cache_folders import ADVICE, cache_root, make_folder, remove_caches
 from neocog.data.cache_parts import Parts
+from neocog.data.crops import REFERENCE_SIDE
 from neocog.data.decoding import on_pixels, resize_box
 from neocog.data.preprocess import Preprocessing
 from neocog.data.table import Split
 from neocog.errors import StorageError
 
-__all__ = ["CachePlan", "PhotoCache", "cache_root", "cache_side", "open_cache", "plan_cache", "remove_caches"]
+__all__ = [
+    "CachePlan",
+    "PhotoCache",
+    "cache_root",
+    "cache_side",
+    "make_folder",
+    "open_cache",
+    "plan_cache",
+    "remove_caches",
+]
 
 LEAST = 8 / 7
 """Shorter side of a cached photograph, as a multiple of the input's: 256 for 224, as in the papers since AlexNet."""
+
+_ATTEMPTS = 5  # at opening a cache from which other processes remove what they have no use for
 
 
 class PhotoCache:
@@ -43,6 +54,9 @@ class PhotoCache:
         rows: of the photographs in `parts.entries`.
         side: their shorter side.
         channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        RuntimeError, OSError: a part has been removed; see `Parts.pixels`.
 
     Attributes:
         folder: where they are.
@@ -101,21 +115,19 @@ class PhotoCache:
         self._pixels = {part: self._parts.pixels(part) for part in np.unique(self._part).tolist()}
 
 
-def cache_root() -> Path:
-    """Return the folder of all caches: NEOCOG_CACHE, or one in the user's own cache."""
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "neocog" / "photographs"
-    return Path(os.environ.get("NEOCOG_CACHE") or own).expanduser()
-
-
-def cache_side(preprocessing: Preprocessing) -> int:
+def cache_side(preprocessing: Preprocessing, augmentation: Augmentation | None = None) -> int:
     """Return the shorter side at which photographs are kept for an input, in pixels.
 
     It is the one to which evaluation resizes them before the centre crop, beyond which a network never sees anything
     when it is used; and never less than 8/7 of the input. The default, 256 for an input of 224, takes a quarter of a
-    megabyte for a photograph of 4 : 3.
+    megabyte for a photograph of 4 : 3. Crops of a given scale, `crop="scale"`, need the largest of theirs: 512 for
+    sides of 256 to 512 pixels.
     """
     longest = max(preprocessing.size)
-    return ceil(max(longest / preprocessing.crop_pct, longest * LEAST) - 1e-9)
+    sides = [longest / preprocessing.crop_pct, longest * LEAST]
+    if augmentation is not None and augmentation.crop == "scale":
+        sides.append(augmentation.sides[1] * min(preprocessing.size) / REFERENCE_SIDE)
+    return ceil(max(sides) - 1e-9)
 
 
 def plan_cache(split: Split, side: int, *, channels: int = 3, root: Path | None = None) -> CachePlan:
@@ -123,6 +135,7 @@ def plan_cache(split: Split, side: int, *, channels: int = 3, root: Path | None 
 
     Raises:
         DataError: a file is not there.
+        StorageError: the folder cannot be read.
     """
     return Builder(split, side, channels, root or cache_root()).plan()
 
@@ -135,6 +148,7 @@ def open_cache(
     workers: int = 0,
     root: Path | None = None,
     progress: Progress | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> PhotoCache:
     """Return the cache of a split's photographs, after decoding those that it lacks.
 
@@ -148,29 +162,20 @@ def open_cache(
         workers: processes that decode; 0 decodes in this one.
         root: the folder of all caches; None for `cache_root()`.
         progress: is told how many photographs have been decoded.
+        waiting: is called where another process builds the cache, before this one waits for it.
 
     Raises:
         DataError: a photograph cannot be decoded; the message names it.
-        StorageError: the disk is full, or the folder cannot be written.
+        StorageError: the disk is full, the folder cannot be written, or other processes keep removing its parts.
     """
     builder = Builder(split, side, channels, root or cache_root())
-    if len(builder.missing()):
-        builder.build(workers, progress)
-    return PhotoCache(builder.parts, builder.rows(), side, channels)
-
-
-def remove_caches(root: Path | None = None) -> int:
-    """Delete all caches, and return how many bytes they took.
-
-    Raises:
-        StorageError: they cannot be deleted.
-    """
-    folder = root or cache_root()
-    taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise StorageError(f"cannot remove {folder}: {(error.strerror or str(error)).lower()}") from error
-    return taken
+    reason = ""
+    for _ in range(_ATTEMPTS):
+        if len(builder.missing()):
+            builder.build(workers, progress, waiting)
+        try:
+            return PhotoCache(builder.parts, builder.rows(), side, channels)
+        except (OSError, RuntimeError) as error:  # another process has removed a part since
+            reason = str(error).partition("\n")[0]
+            builder.refresh()
+    raise StorageError(f"cannot read the cache {builder.parts.folder}: {reason}; {ADVICE}")

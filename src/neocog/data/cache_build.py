@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neocog.data.cache_folders import ADVICE, caching, existing, folder_name, require_writable
 from neocog.data.cache_parts import Decoded, Parts
 from neocog.data.decoding import Photograph, prepare_decoder, shrunk_size
 from neocog.data.preprocess import open_image
@@ -30,9 +33,9 @@ Progress = Callable[[int, int], None]
 """Is told how many photographs have been decoded, and of how many."""
 
 _SAMPLE = 256  # photographs whose headers tell how large a cache becomes
-_ROWS = 4096  # rows of the table that are looked at together
+_ROWS = 4096  # rows of the table that are looked at together where they name files
+_ENCODED_ROWS = 64  # and where they hold the images, of which each may take megabytes
 _BLOCK = 8  # photographs that a worker decodes for one request
-_ADVICE = "free some space, name another folder in NEOCOG_CACHE, or go without: `--set cache=false`"
 
 _Block = list[tuple[Tensor, tuple[int, int]]]
 
@@ -60,6 +63,15 @@ class CachePlan:
         """Whether what is missing takes less than a tenth of the free disk, so that nobody need be asked."""
         return self.missing_bytes < SHARE * self.free_bytes
 
+    def require_folder(self) -> None:
+        """Make the folder, and try to write into it, where photographs are missing.
+
+        Raises:
+            StorageError: it cannot be made or written.
+        """
+        if self.missing:
+            require_writable(self.folder)
+
     def __str__(self) -> str:
         return (
             f"{self.missing:,} of {self.images:,} photographs to decode into {self.folder}: about "
@@ -81,6 +93,7 @@ class Builder:
 
     Raises:
         DataError: a file is not there.
+        StorageError: the folder cannot be read.
     """
 
     def __init__(self, split: Split, side: int, channels: int, root: Path) -> None:
@@ -88,8 +101,9 @@ class Builder:
         self._places, self._versions, common = _identities(split)
         name = os.path.basename(common) or "photographs"
         digest = f"{_hash(common.encode('utf-8', 'surrogateescape')):016x}"[:8]
-        colours = "rgb" if channels == 3 else "grey"
-        self.parts = Parts(root / f"{name}-{side}-{colours}-{digest}", channels)
+        folder = root / folder_name(name, side, channels, digest)
+        with caching(folder):
+            self.parts = Parts(folder, channels)
 
     def rows(self) -> npt.NDArray[np.int64]:
         """Return the row of each photograph in the parts; -1 where it is missing."""
@@ -105,30 +119,35 @@ class Builder:
         """Say what is to do."""
         missing = self.missing()
         sample = missing[np.unique(np.linspace(0, len(missing) - 1, _SAMPLE).astype(int))] if len(missing) else missing
+        with caching(self.parts.folder):
+            free = shutil.disk_usage(existing(self.parts.folder)).free
         return CachePlan(
             folder=self.parts.folder,
             images=len(self._split),
             missing=len(missing),
             missing_bytes=ceil(self._bytes(sample.tolist()) * len(missing)),
-            free_bytes=shutil.disk_usage(_existing(self.parts.folder)).free,
+            free_bytes=free,
         )
 
-    def build(self, workers: int, progress: Progress | None) -> None:
+    def refresh(self) -> None:
+        """Look again which photographs are there."""
+        with caching(self.parts.folder):
+            self.parts.refresh()
+
+    def build(self, workers: int, progress: Progress | None, waiting: Callable[[], None] | None = None) -> None:
         """Decode what is missing, unless another process is quicker."""
-        with self.parts.alone():
+        with caching(self.parts.folder), self.parts.alone(waiting):
             self.parts.tidy(changed=self._places[self.missing()])
             missing = self.missing()
             if not len(missing):
                 return
             plan = self.plan()
             if plan.missing_bytes > plan.free_bytes:
-                raise StorageError(f"the disk is too small for a cache: {plan}; {_ADVICE}")
+                raise StorageError(f"the disk is too small for a cache: {plan}; free some space, or {ADVICE}")
             prepare_decoder()
             decoders = Workers(_Decoder(self._split, self._side, self._channels), workers)
             try:
                 self.parts.add(self._decoded(missing, decoders, progress))
-            except StorageError as error:
-                raise StorageError(f"{error}; {_ADVICE}") from error
             finally:
                 decoders.close()
 
@@ -170,29 +189,49 @@ class _Decoder(Dataset[_Block | DataError]):
             try:
                 photograph = Photograph(encoded_image(self._split.rows[index]), self._channels)
                 block.append((photograph.shrunk(self._side), photograph.size))
-            except DataError as error:
+            except (DataError, OSError) as error:
                 return self._named(index, error)
         return block
 
-    def _named(self, index: int, error: DataError) -> DataError:
+    def _named(self, index: int, error: DataError | OSError) -> DataError:
         try:
             self._split.image(index, self._channels)
-        except DataError as named:
-            return named
-        return error
+        except (DataError, OSError) as again:
+            error = again
+        if isinstance(error, DataError):
+            return error
+        return DataError(f"{self._split.source(index)}: cannot be read ({error.strerror or error})")
 
 
-def _identities(split: Split) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], str]:
-    """Return where each photograph is and what is there, as hashes, and what they have in common.
+class _Identities(NamedTuple):
+    """Where each photograph of a split is, what is there, both as hashes, and what the places have in common."""
+
+    places: npt.NDArray[np.uint64]
+    versions: npt.NDArray[np.uint64]
+    common: str
+
+
+_kept: WeakKeyDictionary[Split, _Identities] = WeakKeyDictionary()
+
+
+def _identities(split: Split) -> _Identities:
+    """Return what tells a split's photographs from others.
+
+    Where the table holds all images they are read once, and the result is kept as long as the split is. Files are
+    looked at each time, since they may have changed.
 
     Raises:
         DataError: a file is not there.
     """
+    if split in _kept:
+        return _kept[split]
     places, versions, folders = np.empty(len(split), np.uint64), np.empty(len(split), np.uint64), set()
     rows = split.rows.with_format("arrow")
+    encoded = _encoded(split)
+    block = _ENCODED_ROWS if encoded else _ROWS
     stats: dict[str, bytes] = {}
-    for first in range(0, len(split), _ROWS):
-        for index, row in enumerate(rows[first : first + _ROWS].to_pylist(), first):
+    for first in range(0, len(split), block):
+        for index, row in enumerate(rows[first : first + block].to_pylist(), first):
             image = row["image"]
             if image["bytes"] is not None:
                 places[index] = versions[index] = _hash(image["bytes"])
@@ -204,7 +243,17 @@ def _identities(split: Split) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.ui
             places[index] = _hash((path + within).encode("utf-8", "surrogateescape"))
             versions[index] = _hash(stats[path])
             folders.add(os.path.dirname(path))
-    return places, versions, os.path.commonpath(folders) if folders else split.origin or split.name
+    common = os.path.commonpath(folders) if folders else split.origin or split.name
+    found = _Identities(places, versions, common)
+    if not stats:
+        _kept[split] = found
+    return found
+
+
+def _encoded(split: Split) -> bool:
+    """Return whether some images lie in the table itself."""
+    column = split.rows.data.column("image")
+    return any(chunk.field("bytes").null_count < len(chunk) for chunk in column.chunks)
 
 
 def _version(path: str) -> bytes:
@@ -218,11 +267,6 @@ def _version(path: str) -> bytes:
 
 def _hash(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-def _existing(folder: Path) -> Path:
-    """Return the nearest folder above that exists."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def gigabytes(count: int) -> str:

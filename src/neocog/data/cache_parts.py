@@ -9,8 +9,9 @@ they have mapped stays theirs even when the file is removed.
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neocog._files import atomic_file, remove_temporaries, storing
+from neocog._files import atomic_file, is_temporary, remove_temporaries, storing
 
 try:
     import fcntl
@@ -46,6 +47,7 @@ ENTRY = np.dtype(
 Entries = npt.NDArray[np.void]
 
 _PIXELS, _INDEX, _LOCK = ".pixels", ".index.npy", "lock"
+_FILE = re.compile(rf"\d{{6,}}-[0-9a-f]{{8}}({re.escape(_PIXELS)}|{re.escape(_INDEX)})")
 
 
 class Decoded(NamedTuple):
@@ -74,6 +76,9 @@ class Parts:
     Attributes:
         entries: `ENTRY` of all photographs, those of the last part last.
         part: `(N,)`: the number of the part that each is in.
+
+    Raises:
+        OSError: the folder cannot be read.
     """
 
     def __init__(self, folder: Path, channels: int) -> None:
@@ -81,13 +86,16 @@ class Parts:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the indices anew."""
+        """Read the indices anew.
+
+        Raises:
+            OSError: the folder cannot be read; one that does not exist holds no parts.
+        """
         self._names: list[str] = []
         self._sizes: list[int] = []
         indices = []
-        for path in sorted(self.folder.glob("*" + _INDEX)) if self.folder.is_dir() else ():
-            name = path.name.removesuffix(_INDEX)
-            index = self._index(path, self.folder / (name + _PIXELS))
+        for name in sorted(name.removesuffix(_INDEX) for name in self._listed() if name.endswith(_INDEX)):
+            index = self._index(self.folder / (name + _INDEX), self.folder / (name + _PIXELS))
             if index is not None:
                 indices.append(index)
                 self._names.append(name)
@@ -99,7 +107,8 @@ class Parts:
         """Return the pixels of a part, flat uint8, mapped from the disk and read when they are looked at.
 
         Raises:
-            OSError: the part has been removed.
+            RuntimeError: PyTorch cannot map the file: the part has been removed, or there is no more memory to map.
+            OSError: the system refuses it.
         """
         return torch.from_file(str(self._file(part, _PIXELS)), shared=False, size=self._sizes[part], dtype=torch.uint8)
 
@@ -114,19 +123,25 @@ class Parts:
         return np.where(found, rows, -1)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Wait until nobody else writes in this folder, and keep others from it.
 
+        Args:
+            waiting: is called once if somebody else does.
+
         Raises:
-            StorageError: the folder cannot be made or written.
+            StorageError: the folder cannot be made, written or locked.
         """
         while True:
             with storing(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 file = (self.folder / _LOCK).open("ab")
             with file:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX)  # which ends with the process, however that ends
+                if not self._lock(file, wait=False):
+                    if waiting is not None:
+                        waiting()
+                    waiting = None
+                    self._lock(file, wait=True)
                 if _is_at(self.folder / _LOCK, file):  # and the folder was not removed while this one waited
                     self.refresh()
                     yield
@@ -186,6 +201,23 @@ class Parts:
             raise
         return following
 
+    def _lock(self, file: IO[bytes], *, wait: bool) -> bool:
+        """Return whether this process has the lock, which ends with the process, however that ends."""
+        if fcntl is None:
+            return True
+        with storing(self.folder):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    def _listed(self) -> list[str]:
+        try:
+            return os.listdir(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def _index(self, path: Path, pixels: Path) -> Entries | None:
         """Read the index of a part; None where the part is damaged, which is as if it were not there."""
         with suppress(OSError, ValueError, EOFError):
@@ -205,6 +237,12 @@ class Parts:
         for suffix in (_INDEX, _PIXELS):  # the index first: without it the part is not there
             with suppress(PermissionError):  # Windows keeps what somebody has mapped
                 (self.folder / (name + suffix)).unlink(missing_ok=True)
+
+
+def is_part_of_cache(path: Path) -> bool:
+    """Return whether a file is named as those in a cache's folder are."""
+    ours = path.name == _LOCK or _FILE.fullmatch(path.name) is not None or is_temporary(path)
+    return ours and path.is_file() and not path.is_symlink()
 
 
 def _join(places: npt.NDArray[np.uint64], versions: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

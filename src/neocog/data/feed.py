@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from neocog.data.augment import finish
-from neocog.data.memory import MemoryImages, decode, request_keys
+from neocog.data.memory import MemoryImages, decode
 from neocog.data.mixing import Mixing, mix
 from neocog.data.preprocess import normalise
-from neocog.data.streaming import Look, Request, StreamedImages
+from neocog.data.streaming import Look, Request, StreamedImages, request_keys
 from neocog.data.table import SMALL_SIDE, Split
 
 if TYPE_CHECKING:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from neocog._machine import available_cores
 from neocog.data.augment import augment, draw
-from neocog.data.keys import hash_key
 from neocog.data.preprocess import Preprocessing
-from neocog.data.streaming import Look, Request, StreamedImages
+from neocog.data.streaming import Look, Request, StreamedImages, request_keys
 from neocog.data.table import Split
 
 _BLOCK = 512  # images that a process decodes at once
@@ -36,7 +35,7 @@ def decode(split: Split, preprocessing: Preprocessing) -> Tensor:
     if look not in kept:
         pixels = torch.empty((len(split), preprocessing.channels, *preprocessing.size), dtype=torch.uint8)
         places = [range(first, min(first + _BLOCK, len(split))) for first in range(0, len(split), _BLOCK)]
-        images = StreamedImages(split, preprocessing, workers=0 if len(split) <= _FEW else _cores())
+        images = StreamedImages(split, preprocessing, workers=0 if len(split) <= _FEW else available_cores())
         blocks = images.fetch([Request(place, None) for place in places])
         for place, block in zip(places, blocks, strict=True):
             pixels[place.start : place.stop] = block
@@ -89,18 +88,3 @@ class MemoryImages:
 
     def close(self) -> None:
         """Do nothing: there are no workers to end."""
-
-
-def request_keys(request: Request, indices: Tensor) -> Tensor:
-    """Return the keys of a request's images, int64 `(N,)`; `indices` are the request's, as a tensor."""
-    if request.key is None:
-        raise ValueError("a request without a key varies nothing")
-    copies = 0 if request.copies is None else torch.tensor(request.copies, dtype=torch.int64)
-    return hash_key(*request.key, indices, copies)
-
-
-def _cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

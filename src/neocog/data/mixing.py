@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
+
+from neocog.data._fields import ABOVE_ZERO, Readers
 
 
 class Mixing(BaseModel):
@@ -18,10 +21,17 @@ class Mixing(BaseModel):
         mixup: alpha of the Beta distribution of the share that an image keeps (Zhang et al. 2017); 0 leaves it out.
         cutmix: alpha of the one of the area that it keeps, the rest being a box of its partner (Yun et al. 2019).
         switch: probability of CutMix where both are on.
-        probability: of blending a batch at all.
+        probability: of blending a batch at all, where either is on.
+
+    A `Recipe` refuses one of the last two that is set and never counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    READERS: ClassVar[Readers] = {
+        "switch": ({"mixup": ABOVE_ZERO, "cutmix": ABOVE_ZERO},),
+        "probability": ({"mixup": ABOVE_ZERO}, {"cutmix": ABOVE_ZERO}),
+    }
 
     mixup: float = Field(0.0, ge=0)
     cutmix: float = Field(0.0, ge=0)

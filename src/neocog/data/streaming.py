@@ -61,6 +61,14 @@ class Request(NamedTuple):
     look: Look | None = None
 
 
+def request_keys(request: Request, indices: Tensor) -> Tensor:
+    """Return the keys of a request's images, int64 `(N,)`; `indices` are the request's, as a tensor."""
+    if request.key is None:
+        raise ValueError("a request without a key varies nothing")
+    copies = 0 if request.copies is None else torch.tensor(request.copies, dtype=torch.int64)
+    return hash_key(*request.key, indices, copies)
+
+
 class StreamedImages:
     """Images of a split, read from their files each time, or from a cache of decoded ones.
 
@@ -129,9 +137,7 @@ class _Reader(Dataset[Tensor | DataError]):
         if request.key is None or augmentation is None:
             self._fill_whole(batch, request.indices, preprocessing)
             return batch
-        indices = torch.tensor(request.indices, dtype=torch.int64)
-        copies = 0 if request.copies is None else torch.tensor(request.copies, dtype=torch.int64)
-        draws = draw(hash_key(*request.key, indices, copies), augmentation)
+        draws = draw(request_keys(request, torch.tensor(request.indices, dtype=torch.int64)), augmentation)
         if augmentation.crop not in _BOXES:
             self._fill_whole(batch, request.indices, preprocessing, self._cache)
             return augment(batch, draws, augmentation, preprocessing.interpolation)

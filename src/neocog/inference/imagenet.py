@@ -141,7 +141,7 @@ def read_real_labels(path: str | Path) -> list[list[int]]:
         labels = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: the labels cannot be read ({(error.strerror or str(error)).lower()})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second of lists nested thousands deep
         raise DataError(f"{path}: not a JSON file; give real.json of google-research/reassessed-imagenet") from error
     count = len(imagenet_classes())
     if not isinstance(labels, list) or not all(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neocog._files import write_text
+from neocog._machine import available_cores
 from neocog.data.preprocess import open_image, preprocess
 from neocog.errors import DataError
 from neocog.inference.evaluation import PrecisionName, autocast
@@ -69,7 +69,7 @@ def predict_images(
     """
     ways = showings(model.card.preprocessing, views)
     remaining = iter(paths)
-    threads = min(LARGEST_POOL, batch_size, os.cpu_count() or 1)
+    threads = min(LARGEST_POOL, batch_size, available_cores())
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         ahead: deque[list[tuple[str, Future[list[Tensor] | DataError]]]] = deque()
         try:

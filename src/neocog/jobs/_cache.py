@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from neocog.data.cache import PhotoCache, cache_side, open_cache, plan_cache
+from neocog.data.cache import PhotoCache, cache_root, cache_side, make_folder, open_cache, plan_cache
 from neocog.data.preprocess import Preprocessing
 from neocog.data.table import Split
+from neocog.errors import StorageError
 from neocog.jobs.listener import Listener
+from neocog.recipes import Recipe
 
 
-def choose_cache(wanted: bool | str, photographs: Split, largest: Preprocessing) -> int | None:
+def choose_cache(
+    recipe: Recipe, photographs: Split, largest: Preprocessing, listener: Listener | None = None
+) -> int | None:
     """Return the shorter side at which the cache of `photographs` keeps them; None where there shall be none.
 
     Args:
-        wanted: the recipe's `cache`; "auto" has one where it takes less than a tenth of the free disk.
+        recipe: its `cache` decides; "auto" has one where it takes less than a tenth of the free disk, in a folder that
+            can be written.
         photographs: to train on.
         largest: how they are prepared for the largest input of the run.
+        listener: is told where "auto" goes without a cache because of its folder.
+
+    Raises:
+        StorageError: there shall be one, and its folder cannot be made.
     """
-    side = cache_side(largest)
-    if wanted == "auto":
-        wanted = plan_cache(photographs, side, channels=largest.channels).modest
-    return side if wanted else None
+    if recipe.cache is False:
+        return None
+    changes = {epoch for field, steps in recipe.vary.items() if field.startswith("augment.") for epoch, _ in steps}
+    side = max(cache_side(largest, recipe.at(epoch).augment) for epoch in {0} | changes)
+    if recipe.cache is True:
+        make_folder(cache_root())
+        return side
+    try:
+        plan = plan_cache(photographs, side, channels=largest.channels)
+        if not plan.modest:
+            return None
+        plan.require_folder()
+    except StorageError as error:
+        (listener or Listener()).notice(f"photographs are decoded in each epoch anew, without a cache: {error}")
+        return None
+    return side
 
 
 def open_photographs(
@@ -35,6 +56,10 @@ def open_photographs(
         channels: 3 for RGB, 1 for grey.
         workers: processes that decode.
         listener: who hears the progress.
+
+    Raises:
+        DataError: a photograph cannot be decoded; the message names it.
+        StorageError: the cache cannot be written; the message names the ways out.
     """
     if side is None:
         return None
@@ -47,9 +72,11 @@ def open_photographs(
         begun = True
         listener.advance(done)
 
-    cache = open_cache(photographs, side, channels=channels, workers=workers, progress=advance)
+    def waiting() -> None:
+        listener.notice("another process decodes these photographs; waiting for it")
+
+    cache = open_cache(photographs, side, channels=channels, workers=workers, progress=advance, waiting=waiting)
     if begun:
         listener.end()
-    if cache is not None:
-        listener.notice(str(cache))
+    listener.notice(str(cache))
     return cache

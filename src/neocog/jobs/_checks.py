@@ -10,13 +10,15 @@ from neocog.errors import UsageError
 from neocog.inference.evaluation import check_views
 from neocog.jobs._preprocessing import sizes_seen
 from neocog.jobs.listener import Listener
-from neocog.models import create_model, tap
+from neocog.models import Classifier, create_model, tap
 from neocog.recipes import Facts, Recipe
+from neocog.train.depth import parts_by_depth
 from neocog.train.self_organising import check_self_organising
+from neocog.train.supervised import parts_held_back
 
 
-def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> None:
-    """Raise what building or feeding the network would, before a run is begun; it costs no memory."""
+def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> Classifier:
+    """Raise what building or feeding the network would, before a run is begun; return one that takes no memory."""
     with torch.device("meta"):
         network = create_model(recipe.model, num_classes=classes, in_chans=preprocessing.channels, **recipe.edits)
         for size in sizes_seen(recipe, preprocessing):
@@ -30,12 +32,23 @@ def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) ->
                     network(torch.empty(1, preprocessing.channels, *size))
                 for stage, head in heads.items():
                     head(seen[stage])
+    return network
 
 
-def say_choices(recipe: Recipe, facts: Facts, listener: Listener) -> None:
-    """Tell the person about choices with consequences."""
+def say_choices(recipe: Recipe, network: Classifier, facts: Facts, listener: Listener) -> None:
+    """Tell the person about choices with consequences; `network` is the recipe's, on any device."""
     if recipe.compile and recipe.loss.auxiliary_weight > 0:
         listener.notice("compile=true has no effect with auxiliary losses, for which hidden layers are read")
+    elif recipe.compile and (recipe.train == "head" or recipe.organise):
+        only_head = "train=head" if recipe.train == "head" else f"organise={recipe.organise}"
+        listener.notice(f"compile=true has no effect with {only_head}, for which the network is run in two halves")
+    if recipe.unfreeze and (never := parts_never_moved(recipe, network, facts.images)):
+        parts = len(parts_by_depth(network))
+        listener.notice(
+            f"{never} of the {parts} parts of the network never {'move' if never > 1 else 'moves'}: "
+            f"unfreeze={recipe.unfreeze:g} would take {recipe.unfreeze * (parts - 1):.3g} epochs to release all, and "
+            f"the run has {recipe.epochs}; --set unfreeze={recipe.epochs / 2 / (parts - 1):.2g} does so in half of them"
+        )
     if not facts.small and recipe.weights is None:
         listener.notice(f"training {recipe.model} from scratch, which needs many images: {why_from_scratch(recipe)}")
     if facts.imbalance >= 3 and not recipe.loss.balance:
@@ -43,6 +56,12 @@ def say_choices(recipe: Recipe, facts: Facts, listener: Listener) -> None:
             f"the classes are unbalanced: the largest has {facts.imbalance:.1f} times the images of the smallest; "
             "--set loss.balance=true weighs them equally"
         )
+
+
+def parts_never_moved(recipe: Recipe, network: Classifier, images: int) -> int:
+    """Return how many parts of `network`, counted from the stem, `unfreeze` does not release by the last step."""
+    steps = max(images // recipe.batch_size, 1)
+    return parts_held_back(len(parts_by_depth(network)), recipe.unfreeze, recipe.epochs - 1 / steps + 1e-9)
 
 
 def why_from_scratch(recipe: Recipe) -> str:
@@ -59,12 +78,31 @@ def why_from_scratch(recipe: Recipe) -> str:
 
 def check_growth(smaller: Recipe, larger: Recipe, classes: int, channels: int) -> None:
     """Raise `UsageError` where the network of one stage cannot begin with layers of that of the stage before."""
-    if smaller.model == larger.model:
-        return
     if describe(smaller.model).family != describe(larger.model).family:
         raise UsageError(f"a {smaller.model} does not grow into a {larger.model}, which is of another family")
     with torch.device("meta"):
         before, after = (
             create_model(each.model, num_classes=classes, in_chans=channels, **each.edits) for each in (smaller, larger)
         )
-    after.layers_from(before)
+    if smaller.model != larger.model:
+        after.layers_from(before)
+        return
+    had, wanted = _shapes(before), _shapes(after)
+    if others := sorted(name for name in had.keys() | wanted.keys() if had.get(name) != wanted.get(name)):
+        name = others[0]
+        raise UsageError(
+            f"a stage cannot begin with the {smaller.model} of the one before, which has other edits: {name} is "
+            f"{had.get(name, 'absent')} there and {wanted.get(name, 'absent')} here"
+            + (f", and {len(others) - 1} more differ" if len(others) > 1 else "")
+            + "; give both stages edits of the same shapes"
+        )
+
+
+def _shapes(network: Classifier) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor that is loaded; auxiliary heads are left out or made anew where they differ."""
+    heads = tuple(f"{name}." for name in network.auxiliary_names.values())
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if not (heads and name.startswith(heads))
+    }

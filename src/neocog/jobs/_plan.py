@@ -18,6 +18,7 @@ from neocog.jobs._checks import check_growth, check_network, say_choices
 from neocog.jobs._device import choose_device
 from neocog.jobs._preprocessing import choose_preprocessing, own_card, sizes_seen
 from neocog.jobs._resolve import (
+    for_labels,
     for_model,
     gather_facts,
     model_has_small_stem,
@@ -128,11 +129,11 @@ def plan_stages(
             if chosen.image_size is not None:
                 preprocessing = preprocessing.model_copy(update={"size": (chosen.image_size, chosen.image_size)})
             check_growth(plans[-1].recipe, chosen, len(splits.classes), preprocessing.channels)
-        check_network(chosen, preprocessing, len(splits.classes))
-        say_choices(chosen, facts, listener)
+        network = check_network(chosen, preprocessing, len(splits.classes))
+        say_choices(chosen, network, facts, listener)
         largest = preprocessing.model_copy(update={"size": max(sizes_seen(chosen, preprocessing))})
         in_memory = splits.small and max(largest.size) <= SMALL_SIDE
-        cache = None if in_memory else choose_cache(chosen.cache, splits.train, largest)
+        cache = None if in_memory else choose_cache(chosen, splits.train, largest, listener)
         settled: dict[str, Any] = {"cache": cache is not None} | ({"workers": 0} if in_memory else {})
         plans.append(
             Plan(
@@ -173,7 +174,7 @@ def choose(
     chosen = chosen.override(({"weights": weights} if weights else {}) | dict(overrides))
     if chosen.edits.get("auxiliary") and not chosen.loss.auxiliary_weight:
         listener.notice("auxiliary heads are left out, since no loss trains them; --set loss.auxiliary_weight=0.3 does")
-    return with_auxiliary_heads(resolve(chosen, facts))
+    return with_auxiliary_heads(resolve(for_labels(chosen, facts, listener), facts))
 
 
 def fingerprint(split: Split) -> str:

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import torch
 
+from neocog._machine import available_cores
 from neocog.catalog import describe, weights_at_hand
 from neocog.data.table import SMALL_SIDE, Split
 from neocog.errors import UsageError
@@ -16,7 +17,6 @@ from neocog.jobs._preprocessing import PHOTOGRAPH_SIZE
 from neocog.jobs.listener import Listener
 from neocog.models._family import Family
 from neocog.recipes import Facts, Recipe, build_stages
-from neocog.train.environment import available_cores
 from neocog.train.precision import computes_in_bf16
 
 SMALL_STEP = 200_000_000  # multiply-adds of a batch: LeNet-5 stays below, ResNet-20 is far above
@@ -91,11 +91,25 @@ def resolve(recipe: Recipe, facts: Facts) -> Recipe:
         changes["workers"] = max(1, cores // 2) if facts.device == "cpu" else min(cores, 16)
     if recipe.batch_size > facts.images:
         changes["batch_size"] = facts.images // micro_batches * micro_batches
-    if facts.multi_label and recipe.loss.name == "cross_entropy":
-        changes["loss"] = recipe.loss.model_copy(
-            update={"name": "binary_cross_entropy", "rubbish": None, "label_smoothing": 0.0}
-        )
+        if recipe.repeats > changes["batch_size"]:
+            raise UsageError(
+                f"{facts.images} training images make batches of {changes['batch_size']}, which cannot hold an image "
+                f"{recipe.repeats} times; set repeats to at most {changes['batch_size']}"
+            )
     return recipe.model_copy(update=changes)
+
+
+def for_labels(recipe: Recipe, facts: Facts, listener: Listener) -> Recipe:
+    """Return `recipe` with a loss that knows several labels an image, where the images have them."""
+    if not facts.multi_label or recipe.loss.name != "cross_entropy":
+        return recipe
+    if recipe.loss.rubbish is not None:
+        listener.notice(
+            "the images have several labels: the loss is binary cross entropy, which has no rubbish class, and "
+            f"loss.rubbish={recipe.loss.rubbish:g} is left out"
+        )
+    loss = recipe.loss.model_copy(update={"name": "binary_cross_entropy", "rubbish": None})
+    return recipe.model_copy(update={"loss": loss})
 
 
 def with_auxiliary_heads(recipe: Recipe) -> Recipe:
@@ -135,3 +149,18 @@ def check_combination(recipe: Recipe) -> None:
         raise UsageError(f"{only_head} trains the head alone, and unfreeze={recipe.unfreeze:g} all; choose one")
     if only_head and recipe.clip_adaptive is not None:
         raise UsageError(f"{only_head} trains the head alone, which clip_adaptive spares; use clip_norm")
+    if only_head and recipe.optimizer.name == "muon":
+        raise UsageError(
+            f"{only_head} trains the head alone, which muon leaves to SGD: set optimizer.name to sgd, and "
+            "optimizer.lr to its rate"
+        )
+    if only_head and recipe.optimizer.layer_decay < 1:
+        raise UsageError(
+            f"{only_head} trains the head alone, and optimizer.layer_decay={recipe.optimizer.layer_decay:g} is for the "
+            "layers below it: set it back to 1"
+        )
+    if recipe.unfreeze >= recipe.epochs:
+        raise UsageError(
+            f"unfreeze={recipe.unfreeze:g} releases nothing within the run's epochs, {recipe.epochs}, and only the "
+            "head would ever move: lower it, or say so with train=head and unfreeze=0"
+        )

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from neocog._machine import available_cores
 from neocog.analysis.machine_peak import Precision
 from neocog.analysis.throughput import Candidate, Layout, Setting, Step, Throughput, measure_in_turn, prepare
 from neocog.errors import UsageError
 from neocog.jobs._device import choose_device
 from neocog.jobs.listener import Listener
 from neocog.jobs.subject import find_subject
-from neocog.train.environment import available_cores, processor
+from neocog.train.environment import processor
 from neocog.train.precision import computes_in_bf16
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neocog.train.recipe import Recipe
-from neocog.train.schedules import learning_rate
+from neocog.train.schedules import auxiliary_weight, learning_rate
 
 FAR = 20  # times the least value that the greatest is where only a logarithmic axis shows both
 
@@ -20,12 +20,14 @@ class Curve:
         name: what it is: "learning rate", or a field's dotted name.
         epochs: where it is given, over all stages, ascending.
         values: what it is there.
+        peak: the greatest that it ever is, which may be between two of `epochs`.
         logarithmic: whether it falls by factors, and so is best seen on a logarithmic axis.
     """
 
     name: str
     epochs: tuple[float, ...]
     values: tuple[float, ...]
+    peak: float
     logarithmic: bool = False
 
 
@@ -38,7 +40,7 @@ def schedule_curves(stages: Sequence[Recipe], points: int = 800) -> list[Curve]:
     """
     whole = sum(stage.epochs for stage in stages)
     epochs = tuple((point + 0.5) * whole / points for point in range(points))
-    curves = [_curve("learning rate", learning_rate, stages, epochs)]
+    curves = [_curve("learning rate", learning_rate, stages, epochs, peak=max(stage.optimizer.lr for stage in stages))]
     for name in dict.fromkeys(name for stage in stages for name in stage.vary):
         if all(_is_number(_value_at(name)(stage, epoch)) for stage in stages for epoch in range(stage.epochs)):
             curves.append(_curve(name, _value_at(name), stages, epochs))
@@ -48,14 +50,19 @@ def schedule_curves(stages: Sequence[Recipe], points: int = 800) -> list[Curve]:
 
 
 def _curve(
-    name: str, value: Callable[[Recipe, float], float], stages: Sequence[Recipe], epochs: tuple[float, ...]
+    name: str,
+    value: Callable[[Recipe, float], float],
+    stages: Sequence[Recipe],
+    epochs: tuple[float, ...],
+    peak: float | None = None,
 ) -> Curve:
     values = []
     for epoch in epochs:
         stage, within = _locate(stages, epoch)
         values.append(float(value(stage, within)))
     by_factors = all(stage.schedule.name in ("step", "exponential") for stage in stages) and min(values) > 0
-    return Curve(name, epochs, tuple(values), logarithmic=by_factors and max(values) > FAR * min(values))
+    logarithmic = by_factors and max(values) > FAR * min(values)
+    return Curve(name, epochs, tuple(values), max(values) if peak is None else peak, logarithmic)
 
 
 def _locate(stages: Sequence[Recipe], epoch: float) -> tuple[Recipe, float]:
@@ -80,9 +87,7 @@ def _value_at(name: str) -> Callable[[Recipe, float], Any]:
 
 
 def _auxiliary_weight(stage: Recipe, epoch: float) -> float:
-    """Fall linearly from epoch to epoch (Lee et al. 2014, section 2.2)."""
-    loss = stage.loss
-    return loss.auxiliary_weight * (1 - int(epoch) / stage.epochs if loss.auxiliary_decay else 1)
+    return auxiliary_weight(stage.loss, int(epoch), stage.epochs)
 
 
 def _is_number(value: object) -> bool:

@@ -134,6 +134,10 @@ def changes(r: Fields) -> str:
     """Return which fields change over the epochs."""
     said = []
     for name, pairs in r.vary.items():
+        if name == "image_size" and pairs[0][0] == 0:
+            sides = [f"at {plain(side)}" + (f" from epoch {plain(epoch)}" if epoch else "") for epoch, side in pairs]
+            said.append(f"trained {listed(sides).replace(sides[0], f'{sides[0]} pixels', 1)}")
+            continue
         steps = [f"{plain(value)} from epoch {plain(epoch)}" for epoch, value in pairs]
         said.append(f"{name} is {listed(steps)}")
     return "; ".join(said)

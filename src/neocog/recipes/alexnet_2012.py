@@ -6,9 +6,9 @@ Paper: Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep
 sections 4 and 5.
 
 As printed: images resized to 256 on the shorter side, random crops and mirror images, colours shifted along ImageNet's
-principal components with deviation 0.1 (section 4.1); SGD with momentum 0.9 and weight decay 5e-4 on all parameters,
-batches of 128, rate 0.01 divided by 10 three times, about 90 epochs (section 5); ten crops when measured. The network
-has the dropout.
+principal components with deviation 0.1 (section 4.1); SGD with momentum 0.9 and weight decay 5e-4 on the weights (the
+paper says no word of biases, and its program, cuda-convnet, gives them none), batches of 128, rate 0.01 divided by 10
+three times, about 90 epochs (section 5); ten crops when measured. The network has the dropout.
 
 What differs. The paper divides the rate when the validation error stops falling, and does not print when: here at
 epochs 30, 60 and 80, as is customary. It cuts the central 256 x 256 out of each image before it crops; here the crop

@@ -9,12 +9,14 @@ half the time; every tenth image held out.
 
 What differs. The demo's `l2_decay` is 1e-4, and its trainer adds it once to a gradient that it then divides by the
 batch of 4: 2.5e-5 in our terms, on filters but not on biases, as there. It never stops; here 20 epochs. Pixels go from
--0.5 to 0.5 there and have mean 0 and deviation 1 here. Its test averages over random shifts and mirror images; here an
+-0.5 to 0.5 there and have mean 0 and deviation 1 here. What a shift brings in is grey there (0 on that scale) and black
+here. The demo's accuracy is of the mean over six variants of each image, randomly shifted and mirrored; here over an
 image and its mirror image.
 
 Published: about 80 % right of CIFAR-10 test images, of a trained network that the page offers to load.
 
-Measured: to be filled in.
+Measured: on a JPEG copy of CIFAR-10, 40.10 % of the 5,000 images held out right after the first epoch, 2 min 4 s of one
+core of a 2.5 GHz Xeon that had other work to do. The other epochs were not run here; they would take an hour.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ What differs. The catalog has no ConvNeXt yet, and the default network is ResNet
 made for. Stochastic depth (0.1 for ConvNeXt-T, 0.4 for S, 0.5 for B and L) and layer scale are fields of the network
 and are left to it. RandAugment is torchvision's, timm's in the paper: strength 9 of 10 is 27 of 30 here; timm draws it
 anew for each operation, with deviation 0.5, and leaves each out half of the time, and torchvision does neither.
+Their code resizes images bicubically; a run from scratch resizes bilinearly here.
 
 Published: 82.1 % top-1 of ConvNeXt-T, 83.1 % of S, 83.8 % of B, 84.3 % of L at 224 pixels (table 1).
 

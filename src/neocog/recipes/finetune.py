@@ -7,16 +7,20 @@ Paper: Howard and Ruder 2018, "Universal language model fine-tuning for text cla
 
 The paper does it for text, the field for images. For photographs, where published weights can be had. A new head learns
 first, on features that stay; the stages above are released one by one, so that none is moved by the gradients of a head
-that knows nothing yet. All move by the time that half of the epochs are over. A stage's rate is 0.7 of the one above
-it: early layers see edges and colours, which are much the same in all photographs. Batch norms keep the statistics that
-the weights came with. Epochs and batch depend on the number of images, as in `quick`.
+that knows nothing yet. A stage's rate is 0.7 of the one above it: early layers see edges and colours, which are much
+the same in all photographs. Batch norms keep the statistics that the weights came with. Epochs and batch depend on the
+number of images, as in `quick`. All stages move by the time that half of these epochs are over. Another number of
+epochs leaves the times of release as they are: with far fewer (`--epochs 2`) some stages never move, and the run says
+how many, and which smaller `unfreeze` releases all.
 
 What differs from the paper: its factor from layer to layer is 1 / 2.6 for layers of a language model, its rate rises
 and falls in a slanted triangle, and it releases a layer an epoch.
 
 Published: nothing for images.
 
-Measured: to be filled in.
+Measured: on the 245 photographs of the ants-and-bees tutorial, with MobileNetV2's weights, 98.04 % of 153 validation
+images right (95 % interval 94.39 to 99.33 %) at the best of 10 epochs, and 96.1 % at the last; 8 min 51 s of training
+on one core of a 2.5 GHz Xeon that had other work to do. One seed; the epoch was chosen on the same images.
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ As printed: the losses of the two auxiliary classifiers weigh 0.3 (section 5); m
 lighting noise (section 6). Dropout is the network's.
 
 What differs. The paper prints neither rate, batch, decay nor epochs: rate 0.01 in batches of 32, decay 2e-4 and 250
-epochs are those of the public replication in Caffe. It names no start for the average: here the last half of the run.
-It draws the filter that resizes (bilinear, area, nearest, cubic); here it is the one of the preprocessing. Howard draws
-the order of the colour changes; here it is fixed. Many workers trained it without waiting for each other; here one
-does, or several in step. Of the paper's tests, with 1, 10 and 144 crops, this is the one with ten.
+epochs are those of the public replication in Caffe, as are two more choices: biases are spared from decay, and images
+mirrored half the time, which the paper prints of its test alone. It names no start for the average: here the last half
+of the run. It draws the filter that resizes (bilinear, area, nearest, cubic); here it is the one of the preprocessing.
+Howard draws the order of the colour changes; here it is fixed. Many workers trained it without waiting for each other;
+here one does, or several in step. Of the paper's tests, with 1, 10 and 144 crops, this is the one with ten.
 
 Published: 9.15 % top-5 error with ten crops, 10.07 % with one, 7.89 % with 144 (table 3), one network.
 

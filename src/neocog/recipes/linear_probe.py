@@ -5,7 +5,8 @@
 The network's weights and its normalisation statistics stay as published; one linear layer is trained. It says how
 good the features are for one's images, needs few of them, and cannot forget what the network knew.
 
-Measured: not yet.
+Measured: 96.08 % of the 153 validation images of ants and bees (`neocog train ./ants_bees --recipe linear_probe
+--epochs 6`, MobileNetV2's weights, one seed).
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ What differs. RandAugment is torchvision's, timm's in the paper: strength 7 of 1
 for each operation, with deviation 0.5, and leaves each out half of the time, and torchvision does neither; timm has
 two operations more (inverting, adding light to dark pixels). The paper gives an image 1 for each class that MixUp
 leaves in it, and so does timm, for shares above 0.2: the same here, which leaves label smoothing next to nothing to
-do. The paper prints neither the first rate of the warm-up nor the last of the cosine: 0 here. Its test crop is 95 % of
-the shorter side; a network trained here from scratch is measured on 87.5 %.
+do. The paper prints neither the first rate of the warm-up nor the last of the cosine: 0 here. Gradients are clipped to
+a norm of 1: table 2 lists no clipping beside LAMB, but timm's, with which the paper trained, does so within its step.
+timm resizes images for training bilinearly or bicubically by chance, and bicubically for the test, to a crop of 95 % of
+the shorter side; a run from scratch resizes bilinearly here and is measured on 87.5 %.
 
 Published: 80.4 % top-1 at 224 pixels (table 2).
 
@@ -38,6 +40,7 @@ def recipe(facts: Facts) -> Recipe:
         epochs=600,
         batch_size=2048,
         repeats=3,
+        clip_norm=1.0,
         loss=Loss(name="binary_cross_entropy", label_smoothing=0.1, threshold=0.2),
         optimizer=Optimizer(name="lamb", lr=5e-3, weight_decay=0.01),
         schedule=Schedule(name="cosine", warmup_epochs=5),

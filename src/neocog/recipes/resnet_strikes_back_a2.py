@@ -6,7 +6,7 @@ Paper: Wightman, Touvron and Jégou 2021, "ResNet strikes back: an improved trai
 arXiv:2110.00476, table 2.
 
 It is A1 (`resnet_strikes_back_a1`, which says what differs from the paper) in half the epochs, with MixUp 0.1, decay
-0.02 and no label smoothing.
+0.02 and no label smoothing. Gradients are clipped to a norm of 1 as there, of which table 2 lists nothing.
 
 Published: 79.8 % top-1 at 224 pixels (table 2).
 

@@ -7,7 +7,8 @@ arXiv:2110.00476, table 2.
 
 It is A2 (`resnet_strikes_back_a2`) in a third of the epochs at a rate of 8e-3, trained at 160 pixels and measured at
 224, without repeated images and without stochastic depth, and with RandAugment of strength 6, which is 18 of 30 here.
-What differs from the paper is what differs in `resnet_strikes_back_a1`.
+What differs from the paper is what differs in `resnet_strikes_back_a1`, and gradients are clipped to a norm of 1 as
+there, of which table 2 lists nothing.
 
 Published: 78.1 % top-1 at 224 pixels (table 2).
 

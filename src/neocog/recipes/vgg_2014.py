@@ -13,7 +13,8 @@ mirrored, its colours shifted as AlexNet's; three sizes and their mirror images 
 What differs. The paper grows each network from A, of 11 layers; here each grows from the one before it: 11, 13, 16,
 19. It trains networks at a fixed size of 384 before it tunes them at 256 to 512; here all 74 epochs see all sizes. It
 divides the rate when the validation error stops falling, and does not print when: here at epochs 25, 49 and 66, which
-are as far through the run as 30, 60 and 80 of 90. Each stage measures its best epoch and hands that on.
+are as far through the run as 30, 60 and 80 of 90. It prints weight decay and not of what: here biases are spared, as
+AlexNet's are. Each stage measures its best epoch and hands that on.
 
 Published: 25.5 % top-1 and 8.0 % top-5 error of VGG-19 with one test size (table 3), 24.8 % and 7.5 % with three (table
 4), dense and mirrored; of VGG-11 29.6 % and 10.4 % (table 3).

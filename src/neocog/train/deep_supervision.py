@@ -13,6 +13,7 @@ from neocog.models._classifier import Classifier
 from neocog.models._tap import tap
 from neocog.train.losses import classification_loss
 from neocog.train.recipe import Loss
+from neocog.train.schedules import auxiliary_weight
 from neocog.train.supervised import SupervisedTask
 from neocog.train.task import TaskLoss
 
@@ -73,9 +74,7 @@ class DeepSupervisionTask(SupervisedTask):
     @property
     def auxiliary_weight(self) -> float:
         """The weight of each head's loss in this epoch."""
-        if not self.loss.auxiliary_decay:
-            return self.loss.auxiliary_weight
-        return self.loss.auxiliary_weight * (1 - max(self.epoch, 0) / self.epochs)
+        return auxiliary_weight(self.loss, max(self.epoch, 0), self.epochs)
 
     def forward(self, batch: Batch) -> TaskLoss:
         """Return the total loss of `batch`; its parts are the network's own, each head's by stage, and the total."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from neocog._machine import available_cores
 from neocog._version import __version__
 from neocog.train.precision import computes_in_bf16
 
@@ -55,13 +56,6 @@ def processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

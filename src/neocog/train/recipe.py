@@ -8,15 +8,16 @@ the resolved value, so that a resumed run on another machine does what the first
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from neocog.data._fields import refuse_unread, unread
 from neocog.data.augment import Augmentation
 from neocog.data.mixing import Mixing
 from neocog.errors import UnknownNameError, UsageError
 from neocog.train.settings import Average, Loss, Optimizer, Schedule, Setting
-from neocog.train.varying import Vary, check_varying, field_names, first_fault, values_at
+from neocog.train.varying import Side, Vary, check_varying, field_names, first_fault, values_at, varying_in
 
 __all__ = ["Average", "Loss", "Optimizer", "Recipe", "Schedule", "field_names"]
 
@@ -34,17 +35,21 @@ class Recipe(Setting):
         freeze_norms: keep batch norm's statistics as the weights brought them and normalise by those. For
             fine-tuning on small batches, and for weights whose statistics were folded into other layers.
         image_size: side of the square that the network sees, in training as far as `vary` says nothing else, and when
-            it is measured and used; None takes the last that `vary` trains at, else the weights' or the network's own.
+            it is measured and used, at most 4096; None takes the last that `vary` trains at, else the weights' or the
+            network's own.
         batch_size: images per optimiser step over all processes and micro-batches.
         accumulate: micro-batches per step and process.
         repeats: times that each image of a batch is in it, varied differently each time (Hoffer et al. 2019, "Augment
-            your batch"); an epoch shows that many times fewer images.
+            your batch"; Berman et al. 2019, arXiv:1902.05509), at most `batch_size`; an epoch shows that many times
+            fewer images. Where `batch_size` is no multiple of it, the last image of a batch has the rest of its copies
+            in the next.
         mix: blending the images of a batch.
         vary: fields that change as training goes on: by dotted name, pairs of an epoch, counted from 0, and the value
             from then on, such as `{"image_size": ((0, 128), (6, 160))}`; before the first epoch named, the field
             itself counts. See `at` for those that may.
         unfreeze: epochs between the release of one stage of the network and of the one before it, from the head, which
             alone moves at first, down to the stem (Howard and Ruder 2018, section 3.3); 0 moves all from the start.
+            What would be released after the last epoch never moves.
         views: of each image when the run is measured at its end, averaged: "centre" is the one crop, "flip" adds its
             mirror image, "ten_crop" takes corners and centre and their mirror images (Krizhevsky et al. 2012, section
             4.1), "multi_scale" takes three sizes (Simonyan and Zisserman 2014, section 4.2) and their mirror images.
@@ -70,7 +75,7 @@ class Recipe(Setting):
     train: Literal["all", "head"] = "all"
     organise: int = Field(0, ge=0)
     freeze_norms: bool = False
-    image_size: int | None = Field(None, ge=1)
+    image_size: Side | None = None
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(32, ge=1)
     accumulate: int = Field(1, ge=1)
@@ -106,6 +111,18 @@ class Recipe(Setting):
             return vary  # what is wrong with the group is said of it
         return check_varying(vary, augment, mix, loss)
 
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        """Refuse a field of `augment` or `mix` that no epoch reads: `vary` decides, so that neither can do it alone."""
+        for group, settings in (("augment", self.augment), ("mix", self.mix)):
+            refuse_unread(group, settings, settings.READERS, varying_in(self.vary, group))
+        if self.repeats > self.batch_size:
+            raise UsageError(
+                f"a batch of {self.batch_size} cannot hold an image {self.repeats} times: set repeats to at most "
+                f"{self.batch_size}, or batch_size to at least {self.repeats}"
+            )
+        return self
+
     def at(self, epoch: int) -> Recipe:
         """Return the recipe of one epoch, counted from 0: each field of `vary` has the value that it has by then.
 
@@ -127,9 +144,12 @@ class Recipe(Setting):
         the command line `--set 'vary.image_size=[[0, 128], [6, 160]]'`, or all at once
         `--set 'vary={"image_size": [[0, 128], [6, 160]]}'`.
 
+        What a choice made here does not read goes back to its default, unless it is set here as well: the padding where
+        `augment.crop` becomes "none", Nesterov's momentum where `optimizer.name` becomes "adamw".
+
         Raises:
             UnknownNameError: a name that no field has; the message names the near ones.
-            UsageError: a value that the field cannot take.
+            UsageError: a value that the field cannot take, or one that nothing would read.
         """
         known = field_names(self)
         tree = self.model_dump()
@@ -141,10 +161,22 @@ class Recipe(Setting):
             for group in groups:
                 place, settings = place[group], getattr(settings, group)
             place[leaf] = "none" if value is None and _has_none(settings, leaf) else value
+        self._forget_unread(tree, changes)
         try:
             return Recipe.model_validate(tree)
         except ValidationError as error:
             raise UsageError(first_fault(error)) from error
+
+    def _forget_unread(self, tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
+        """Set back, in the groups of `tree` that `changes` are in, what nothing reads and nobody has just set."""
+        groups = {name.split(".")[0] for name in changes}
+        for group in groups | ({"augment", "mix"} if "vary" in groups else set()):
+            settings = getattr(self, group)
+            if not isinstance(settings, (Augmentation, Mixing, Setting)):
+                continue
+            for name in unread(tree[group], settings.READERS, varying_in(tree["vary"], group)):
+                if f"{group}.{name}" not in changes:
+                    tree[group][name] = type(settings).model_fields[name].default
 
 
 def _has_none(settings: object, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neocog.train.recipe import Recipe
+from neocog.train.recipe import Loss, Recipe
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -28,3 +28,12 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     if schedule.name == "exponential":
         return peak * float(schedule.final**progress)
     return peak
+
+
+def auxiliary_weight(loss: Loss, epoch: int, epochs: int) -> float:
+    """Return the weight of each auxiliary head's loss in `epoch`, counted from 0, of a run of `epochs`.
+
+    With `auxiliary_decay` it falls linearly from epoch to epoch, and would be 0 after the last (Lee et al. 2014,
+    section 2.2).
+    """
+    return loss.auxiliary_weight * (1 - epoch / epochs if loss.auxiliary_decay else 1)

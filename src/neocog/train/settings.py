@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from neocog.data._fields import ABOVE_ZERO, Readers, refuse_unread
 from neocog.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -16,16 +17,11 @@ class Setting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    def _refuse_unread(self, group: str, choice: str, readers: dict[str, tuple[str, ...]]) -> None:
-        """Raise a UsageError where a field has been set that `choice` does not read: it would have no effect."""
-        for name, read_by in readers.items():
-            value, default = getattr(self, name), type(self).model_fields[name].default
-            if value != default and choice not in read_by:
-                who = f"{' and '.join(read_by)} {'do' if len(read_by) > 1 else 'does'}"
-                raise UsageError(
-                    f"{group}.{name} is {value!r}, but {choice} does not read it ({who}): "
-                    f"set it back to {default!r}, or choose another {group}.name"
-                )
+    READERS: ClassVar[Readers] = {}
+
+    def _refuse_unread(self, group: str) -> None:
+        """Raise a UsageError where a field has been set that the rest of the group, so called, does not read."""
+        refuse_unread(group, self, self.READERS)
 
 
 class Loss(Setting):
@@ -48,6 +44,11 @@ class Loss(Setting):
         auxiliary_decay: let `auxiliary_weight` fall linearly, epoch by epoch, to 0 after the last (Lee et al. 2014).
     """
 
+    READERS: ClassVar[Readers] = {
+        "rubbish": ({"name": ("cross_entropy",)},),
+        "threshold": ({"name": ("binary_cross_entropy",)},),
+    }
+
     name: Literal["cross_entropy", "binary_cross_entropy", "squared_hinge", "margin"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: bool = False
@@ -59,7 +60,7 @@ class Loss(Setting):
 
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
-        self._refuse_unread("loss", self.name, {"rubbish": ("cross_entropy",), "threshold": ("binary_cross_entropy",)})
+        self._refuse_unread("loss")
         if self.rubbish is not None and self.label_smoothing:
             raise UsageError("loss.rubbish goes with hard targets: set loss.label_smoothing to 0, or rubbish to None")
         return self
@@ -89,6 +90,16 @@ class Optimizer(Setting):
             Ruder 2018, section 3.2); 1 gives all the same.
     """
 
+    READERS: ClassVar[Readers] = {
+        "momentum": ({"name": ("sgd", "muon")},),
+        "nesterov": ({"name": ("sgd", "muon"), "momentum": ABOVE_ZERO},),
+        "decoupled": ({"name": ("sgd", "muon")},),
+        "rest_lr_scale": ({"name": ("muon",)},),
+        "betas": ({"name": ("adamw", "lamb")},),
+        "rho": ({"name": ("adadelta",)},),
+        "eps": ({"name": ("adamw", "lamb", "adadelta")},),
+    }
+
     name: Literal["sgd", "adamw", "lamb", "adadelta", "muon"] = "sgd"
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -105,19 +116,7 @@ class Optimizer(Setting):
 
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
-        descent = ("sgd", "muon")
-        readers = {
-            "momentum": descent,
-            "nesterov": descent,
-            "decoupled": descent,
-            "rest_lr_scale": ("muon",),
-            "betas": ("adamw", "lamb"),
-            "rho": ("adadelta",),
-            "eps": ("adamw", "lamb", "adadelta"),
-        }
-        self._refuse_unread("optimizer", self.name, readers)
-        if self.nesterov and not self.momentum:
-            raise UsageError("optimizer.nesterov looks ahead along the momentum: set optimizer.momentum above 0")
+        self._refuse_unread("optimizer")
         return self
 
 
@@ -134,6 +133,13 @@ class Schedule(Setting):
         final: for "cosine", "linear" and "exponential": last rate as a share of the peak; above 0 for "exponential".
     """
 
+    READERS: ClassVar[Readers] = {
+        "warmup_start": ({"warmup_epochs": ABOVE_ZERO},),
+        "milestones": ({"name": ("step",)},),
+        "gamma": ({"name": ("step",)},),
+        "final": ({"name": ("cosine", "linear", "exponential")},),
+    }
+
     name: Literal["constant", "step", "cosine", "linear", "exponential"] = "cosine"
     warmup_epochs: float = Field(0.0, ge=0)
     warmup_start: float = Field(0.0, ge=0, le=1)
@@ -143,8 +149,7 @@ class Schedule(Setting):
 
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
-        readers = {"milestones": ("step",), "gamma": ("step",), "final": ("cosine", "linear", "exponential")}
-        self._refuse_unread("schedule", self.name, readers)
+        self._refuse_unread("schedule")
         if self.name == "exponential" and not self.final:
             raise UsageError("schedule.exponential goes geometrically to schedule.final: set that above 0")
         return self
@@ -164,6 +169,12 @@ class Average(Setting):
             of `warmup` is counted from there.
     """
 
+    READERS: ClassVar[Readers] = {
+        "decay": ({"name": ("exponential",)},),
+        "warmup": ({"name": ("exponential",), "decay": ABOVE_ZERO},),
+        "start": ({"decay": ABOVE_ZERO}, {"name": ("uniform",)}),
+    }
+
     name: Literal["exponential", "uniform"] = "exponential"
     decay: float = Field(0.0, ge=0, lt=1)
     warmup: bool = True
@@ -176,5 +187,5 @@ class Average(Setting):
 
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
-        self._refuse_unread("average", self.name, {"decay": ("exponential",), "warmup": ("exponential",)})
+        self._refuse_unread("average")
         return self

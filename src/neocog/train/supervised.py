@@ -21,6 +21,18 @@ from neocog.train.task import Task, TaskLoss, decayed_and_exempt
 UNFOLD_IMAGES = 256  # enough for statistics of every channel, and a few seconds' work
 
 
+def parts_held_back(parts: int, unfreeze: float, epoch: float) -> int:
+    """Return how many of a network's parts, counted from the stem, do not move yet at `epoch` (a fraction counts).
+
+    Args:
+        parts: of the network, the head among them, which moves from the start.
+        unfreeze: epochs from the release of one part to that of the next, above 0.
+        epoch: counted from 0.
+    """
+    above = parts - 1
+    return above - math.floor(min(epoch / unfreeze, above))  # the quotient may be infinite
+
+
 class SupervisedTask(Task):
     """Trains a `Classifier` on labelled batches.
 
@@ -75,7 +87,7 @@ class SupervisedTask(Task):
             self.loss = self.loss_at(int(reached))
         self.epoch = int(reached)
         if self.unfreeze:
-            self._freeze(max(0, len(self._frozen_modules) - 1 - math.floor(reached / self.unfreeze)))
+            self._freeze(parts_held_back(len(self._frozen_modules), self.unfreeze, reached))
 
     def _freeze(self, parts: int) -> None:
         """Freeze so many parts, counted from the stem, and no more; nothing is done where it is so already.

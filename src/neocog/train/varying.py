@@ -12,7 +12,10 @@ from neocog.errors import UsageError, near_names
 Vary = dict[str, tuple[tuple[Annotated[int, Field(ge=0)], Any], ...]]
 """{a dotted name: pairs of an epoch, counted from 0, and the value from then on}."""
 
-_SIDE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1)])
+Side = Annotated[int, Field(ge=1, le=4096)]
+"""The side of an image, in pixels."""
+
+_SIDE: TypeAdapter[int] = TypeAdapter(Side)
 
 
 def field_names(settings: BaseModel, prefix: str = "") -> list[str]:
@@ -62,6 +65,12 @@ def check_varying(vary: Vary, augment: BaseModel, mix: BaseModel, loss: BaseMode
 def values_at(vary: Vary, epoch: int) -> dict[str, Any]:
     """Return the value in `epoch` of each field that varies, where it has begun to."""
     return {name: value for name, pairs in vary.items() for start, value in pairs if start <= epoch}
+
+
+def varying_in(vary: object, group: str) -> set[str]:
+    """Return the fields directly in `group`, such as "augment", that `vary`, checked or not, has values for."""
+    names = [str(name).split(".") for name in vary] if isinstance(vary, Mapping) else []
+    return {name[1] for name in names if len(name) == 2 and name[0] == group}
 
 
 def _changed(group: str, settings: BaseModel, values: Mapping[str, Any], epoch: int) -> BaseModel:
