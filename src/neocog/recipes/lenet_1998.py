@@ -16,8 +16,8 @@ Published: 0.95 % test error on MNIST after 20 passes without distortions (secti
 (`lenet_1998_distorted`).
 
 Measured: 0.89, 0.82 and 0.83 % (seeds 0, 1 and 2; 0.85 % on average) of the 10,000 test images wrong after 20 epochs of
-all 60,000 training images, in 9 min 18 s on one core of a 2.5 GHz Xeon. With a tenth of them held out, and neither averaging nor decay, it was 1.12 %; with SGD
-instead of AdamW 1.03 %.
+all 60,000 training images, in 9 min 18 s on one core of a 2.5 GHz Xeon. With a tenth of them held out, and neither
+averaging nor decay, it was 1.12 %; with SGD instead of AdamW 1.03 %.
 """
 
 from __future__ import annotations
