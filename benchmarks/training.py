@@ -170,20 +170,7 @@ def timm_steps(setting: Setting) -> tuple[nn.Module, Steps]:
     optimizer = create_optimizer_v2(
         network, opt="momentum", lr=RATE, weight_decay=DECAY, momentum=MOMENTUM, filter_bias_and_bn=False
     )  # its "sgd" has Nesterov's momentum and spares biases and norms; here all three do the same
-    criterion = nn.CrossEntropyLoss()
-
-    def steps() -> Steps:
-        network.train()
-        for epoch in range(setting.epochs):
-            for number, (images, targets) in enumerate(loader):
-                set_rate(optimizer, setting, epoch + number / len(loader))
-                loss = criterion(network(images), targets)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                yield loss.item()
-
-    return network, steps()
+    return network, plain_steps(network, loader, optimizer, setting)
 
 
 def reference_steps(setting: Setting) -> tuple[nn.Module, Steps]:
@@ -216,22 +203,26 @@ def reference_steps(setting: Setting) -> tuple[nn.Module, Steps]:
         persistent_workers=setting.workers > 0, drop_last=True,
     )  # fmt: skip
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    return network, plain_steps(network, loader, optimizer, setting, metered=True)
+
+
+def plain_steps(
+    network: nn.Module, loader, optimizer: torch.optim.Optimizer, setting: Setting, *, metered: bool = False
+) -> Steps:
+    """Yield after each step of the loop that both scripts have; torchvision's reads the accuracy each time."""
     criterion = nn.CrossEntropyLoss()
-
-    def steps() -> Steps:
-        network.train()
-        for epoch in range(setting.epochs):
-            for number, (images, targets) in enumerate(loader):
-                set_rate(optimizer, setting, epoch + number / len(loader))
-                logits = network(images)
-                loss = criterion(logits, targets)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                (logits.argmax(1) == targets).float().mean().item()  # its meters read loss and accuracy each step
-                yield loss.item()
-
-    return network, steps()
+    network.train()
+    for epoch in range(setting.epochs):
+        for number, (images, targets) in enumerate(loader):
+            set_rate(optimizer, setting, epoch + number / len(loader))
+            logits = network(images)
+            loss = criterion(logits, targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if metered:
+                (logits.argmax(1) == targets).float().mean().item()
+            yield loss.item()
 
 
 def set_rate(optimizer: torch.optim.Optimizer, setting: Setting, epoch: float) -> None:

@@ -42,26 +42,32 @@ PHOTOGRAPHS = COMMON | {
 }
 
 
-def resumed_equals_unbroken(
+def runs(
     source: str | Path, model: str, overrides: dict[str, Any], steps: tuple[int, ...], folder: Path
-) -> None:
+) -> tuple[Path, list[Path]]:
+    """Return an unbroken run, and those that were broken off after some steps and resumed."""
+
     def train(out: Path, listener: jobs.Listener | None = None) -> None:
         jobs.train(source, model=model, recipe=Recipe(), overrides=overrides, out=out, device="cpu", listener=listener)
 
     train(folder / "whole")
-    for step in steps:
-        out = folder / f"broken-{step}"
+    broken = [folder / f"broken-{step}" for step in steps]
+    for out, step in zip(broken, steps, strict=True):
         with pytest.raises(Broken):
             train(out, Breaker(step))
         jobs.resume(out)
-        assert_same(out, folder / "whole")
+    return folder / "whole", broken
 
 
 def test_on_images_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_each_step(monkeypatch)
-    resumed_equals_unbroken(save_pictures(tmp_path / "pictures"), "resnet20", SMALL, (2, 8), tmp_path)
+    whole, broken = runs(save_pictures(tmp_path / "pictures"), "resnet20", SMALL, (2, 8), tmp_path)
+    for out in broken:
+        assert_same(out, whole)
 
 
 def test_on_photographs(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_each_step(monkeypatch)
-    resumed_equals_unbroken(photographs, "resnet20", PHOTOGRAPHS, (3, 9), tmp_path)
+    whole, broken = runs(photographs, "resnet20", PHOTOGRAPHS, (3, 9), tmp_path)
+    for out in broken:
+        assert_same(out, whole)

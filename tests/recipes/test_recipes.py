@@ -35,7 +35,8 @@ def test_every_recipe_is_valid_and_names_networks_of_the_catalog(name: str, fact
 def test_every_network_takes_its_recipe_s_edits(name: str) -> None:
     for recipe in build_stages(name, PHOTOGRAPHS):
         with torch.device("meta"):
-            create_model(recipe.model, num_classes=10, **recipe.edits)
+            network = create_model(recipe.model, num_classes=10, **recipe.edits)
+        assert all(getattr(network.config, field) == value for field, value in recipe.edits.items())
 
 
 @pytest.mark.parametrize("name", list_recipes())

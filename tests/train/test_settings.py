@@ -93,7 +93,8 @@ def test_the_message_names_the_field_who_reads_it_and_what_to_do() -> None:
 
 def test_defaults_go_with_every_choice() -> None:
     for optimizer, loss in itertools.product(NAMES, ("cross_entropy", "binary_cross_entropy", "margin")):
-        Recipe(optimizer=Optimizer(name=optimizer), loss=Loss(name=loss), average=Average(name="uniform"))
+        recipe = Recipe(optimizer=Optimizer(name=optimizer), loss=Loss(name=loss), average=Average(name="uniform"))
+        assert recipe.override({}) == recipe
 
 
 def test_an_average_is_on_where_it_is_uniform_or_decays() -> None:

@@ -22,7 +22,7 @@ All of it holds in one, two and three dimensions, with a size for each. A 1-D co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, prod
 
 import torch.nn.functional as F
@@ -131,36 +131,24 @@ def convolution_macs(
 
 
 def require_positive(**numbers: int) -> None:
-    """Refuse numbers below 1, by their names.
-
-    Raises:
-        UsageError: which one is, and what it is.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise UsageError(f"{name} is {number}, must be at least 1")
+    """Refuse numbers below 1, by their names, with a `UsageError` that says which one is and what it is."""
+    _require(numbers, lambda number: number >= 1, "at least 1")
 
 
 def require_not_negative(**numbers: int) -> None:
-    """Refuse numbers below 0, by their names.
-
-    Raises:
-        UsageError: which one is, and what it is.
-    """
-    for name, number in numbers.items():
-        if number < 0:
-            raise UsageError(f"{name} is {number}, must be at least 0")
+    """Refuse numbers below 0, by their names, with a `UsageError` that says which one is and what it is."""
+    _require(numbers, lambda number: number >= 0, "at least 0")
 
 
 def require_finite(**numbers: float) -> None:
-    """Refuse infinities and NaN, by their names.
+    """Refuse infinities and NaN, by their names, with a `UsageError` that says which one is and what it is."""
+    _require(numbers, isfinite, "finite")
 
-    Raises:
-        UsageError: which one is, and what it is.
-    """
+
+def _require(numbers: Mapping[str, float], holds: Callable[[float], bool], what: str) -> None:
     for name, number in numbers.items():
-        if not isfinite(number):
-            raise UsageError(f"{name} is {number}, must be finite")
+        if not holds(number):
+            raise UsageError(f"{name} is {number}, must be {what}")
 
 
 def require_groups(in_channels: int, out_channels: int, groups: int) -> None:
