@@ -4,6 +4,7 @@
 
 CIFAR-10 lies decoded in memory, and what is timed is what `training_batches` does for each epoch, batch after batch:
 
+- pad by 2 and by 4 with the image's reflection, crop and mirror in turn, beside black pixels and mirroring at random;
 - pad by 4, crop and mirror, as uint8 pixels and as normalised float batches in both memory layouts;
 - the policies: RandAugment, TrivialAugment, AutoAugment, after that crop, as uint8 pixels.
 
@@ -153,6 +154,15 @@ def main() -> None:
     call = ours(pixels, crop, 128, images)
     compare("torchvision", call, torchvisions(pixels, few, None, False), images / few)
     compare("airbench", call, masked(pixels, 128, images, False), 1)
+
+    print("the same with the image reflected at its border, against black ones around it")
+    for border in (2, 4):
+        for batch in (128, 1024):
+            black = Augmentation(crop="pad", pad=border)
+            other = ours(pixels, black, batch, images)
+            call = ours(pixels, black.model_copy(update={"border": "reflect", "alternate": True}), batch, images)
+            line(f"pad {border}, mirrored in turn, batches of {batch}", call, images)
+            print(f"  {'against black, mirrored at random':44} {interleave(call, other, options.pairs)}", flush=True)
 
     print("pad, crop and mirror, normalised float32")
     for layout in (False, True):

@@ -31,23 +31,27 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-import torch
-from pairs import interleave, machine
+from neocog._machine import use_huge_pages
 
-from neocog import create_model
-from neocog.data.augment import Augmentation, augment, draw
-from neocog.data.cache import PhotoCache, cache_side, open_cache
-from neocog.data.keys import hash_key
-from neocog.data.loading import measure_mean_std, training_batches
-from neocog.data.memory import decode
-from neocog.data.preprocess import Preprocessing
-from neocog.data.sources import load_split
-from neocog.data.table import Split
-from neocog.train.environment import available_cores
-from neocog.train.fit import fit
-from neocog.train.precision import computes_in_bf16
-from neocog.train.recipe import Recipe
-from neocog.train.supervised import SupervisedTask
+use_huge_pages()  # as the command line does, before torch is imported; timm's turns go without
+
+import torch  # noqa: E402
+from pairs import interleave, machine, with_huge_pages  # noqa: E402
+
+from neocog import create_model  # noqa: E402
+from neocog.data.augment import Augmentation, augment, draw  # noqa: E402
+from neocog.data.cache import PhotoCache, cache_side, open_cache  # noqa: E402
+from neocog.data.keys import hash_key  # noqa: E402
+from neocog.data.loading import measure_mean_std, training_batches  # noqa: E402
+from neocog.data.memory import decode  # noqa: E402
+from neocog.data.preprocess import Preprocessing  # noqa: E402
+from neocog.data.sources import load_split  # noqa: E402
+from neocog.data.table import Split  # noqa: E402
+from neocog.train.environment import available_cores  # noqa: E402
+from neocog.train.fit import fit  # noqa: E402
+from neocog.train.precision import computes_in_bf16  # noqa: E402
+from neocog.train.recipe import Recipe  # noqa: E402
+from neocog.train.supervised import SupervisedTask  # noqa: E402
 
 PAD_AND_FLIP = Augmentation(crop="pad")
 BATCH = 128
@@ -132,7 +136,9 @@ def measure_photos(folder: str, options: argparse.Namespace) -> None:
         images = len(split) // options.batch * options.batch
         for name, found in (("decoding", None), ("from the cache", cache)):
             epoch = neocog_epoch(split, look, vary, found, options)
-            comparison = interleave(epoch, theirs, options.pairs, warmup=1)
+            comparison = interleave(
+                with_huge_pages(epoch, True), with_huge_pages(theirs, False), options.pairs, warmup=1
+            )
             ours, other = (images / median(times) / cores for times in (comparison.first, comparison.second))
             print(f"{name}: {ours:,.0f} images/s per core, timm {other:,.0f}: {comparison}", flush=True)
 

@@ -7,9 +7,11 @@ statistics (the ranks between which the median of n draws lies in 95 of 100 case
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +69,26 @@ def interleave(
             times[which].append(time.perf_counter() - start)
     gc.enable()
     return Comparison(tuple(times[0]), tuple(times[1]))
+
+
+def with_huge_pages(call: Callable[[], object], wanted: bool) -> Callable[[], object]:
+    """Return `call` with huge pages granted or refused for the memory that it asks for (Linux).
+
+    `neocog._machine.use_huge_pages` holds for a process; this turns it off for the turns of others, which would not
+    have it otherwise.
+    """
+    if not sys.platform.startswith("linux"):
+        return call
+    disable = 41  # PR_SET_THP_DISABLE, of linux/prctl.h
+
+    def within() -> object:
+        ctypes.CDLL(None).prctl(disable, int(not wanted), 0, 0, 0)
+        try:
+            return call()
+        finally:
+            ctypes.CDLL(None).prctl(disable, 0, 0, 0, 0)
+
+    return within
 
 
 def machine() -> str:

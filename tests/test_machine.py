@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +22,35 @@ def test_cores_are_counted_where_the_system_does_not_tell(monkeypatch: pytest.Mo
     assert available_cores() == os.cpu_count()
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert available_cores() == 1
+
+
+PROGRAM = """
+from neocog.cli import main
+main(["--version"])
+import torch
+kept = torch.ones(1 << 26)
+text = open("/proc/self/smaps_rollup").read()
+print([line.split()[1] for line in text.splitlines() if line.startswith("AnonHugePages")][0])
+"""
+
+
+def huge_pages_are_granted() -> bool:
+    try:
+        return "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not huge_pages_are_granted(), reason="the system grants no huge pages")
+def test_the_command_line_asks_for_huge_pages_unless_the_environment_says_no() -> None:
+    kilobytes = {}
+    for wanted in ("", "0"):
+        environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+        if wanted:
+            environment["THP_MEM_ALLOC_ENABLE"] = wanted
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
+        )
+        kilobytes[wanted] = int(done.stdout.splitlines()[-1])
+    assert kilobytes[""] >= 128 * 1024  # of the tensor's 256 MB; a busy system may have fewer to give
+    assert kilobytes["0"] < kilobytes[""]

@@ -16,10 +16,11 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from _markdown import Notes, cell, one_line, table
 
 import neocog.catalog
 from neocog.catalog import Entry, Published, describe, list_models
@@ -76,38 +77,6 @@ def _edits(config: ast.ClassDef) -> list[tuple[str, str, str]]:
             default = "" if node.value is None else ast.unparse(node.value).replace("'", '"')
             found.append((node.target.id, default, one_line(meanings[node.target.id])))
     return found
-
-
-@dataclass
-class Notes:
-    """The numbered notes of a page; equal ones have one number."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def mark(self, text: str) -> str:
-        """Return the mark of a note, and keep its text."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"<sup>{self.texts.index(text) + 1}</sup>"
-
-
-def one_line(text: str) -> str:
-    """Return a paragraph without its line breaks."""
-    return " ".join(text.split())
-
-
-def cell(text: str) -> str:
-    """Return a text that a table can hold."""
-    return one_line(text).replace("|", "\\|")
-
-
-def table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; a heading that ends in a colon stands over numbers."""
-    heading = list(heading)
-    lines = ["| " + " | ".join(title.removesuffix(":") for title in heading) + " |"]
-    lines.append("|" + "|".join("---:" if title.endswith(":") else "---" for title in heading) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def printed(value: float) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
+
+from _markdown import cell, table
 
 from neocog.recipes import Facts, build_stages, differences, explain_recipe, list_recipes, stages_in_words
 from neocog.recipes._fields import plain
@@ -39,15 +40,6 @@ def linked(text: str) -> str:
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
-def table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; a heading that ends in a colon stands over numbers."""
-    heading = list(heading)
-    lines = ["| " + " | ".join(title.removesuffix(":") for title in heading) + " |"]
-    lines.append("|" + "|".join("---:" if title.endswith(":") else "---" for title in heading) + "|")
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def overview() -> str:
     """Return the table of all recipes but the ladder's steps."""
     rows = []
@@ -58,7 +50,7 @@ def overview() -> str:
             epochs = " + ".join(str(stage.epochs) for stage in stages)
             paper = re.match(r".*?\b\d{4}", labelled(name, "Paper").removeprefix("none; "))
             results = labelled(name, "Published"), labelled(name, "Measured")
-            rows.append((link(name), paper[0] if paper else "", networks, epochs, *results))
+            rows.append((link(name), paper[0] if paper else "", networks, epochs, *map(cell, results)))
     return table(("recipe", "paper", "network", "epochs:", "published", "measured here"), rows)
 
 
@@ -74,7 +66,7 @@ def ladder() -> str:
             change = ", ".join(f"`{field}` {plain(old)} → {plain(new)}" for _, field, (old, new) in found)
         printed = re.match(r"([\d.]+) % top-1.*?(?:, ([+-][\d.]+))? \(table 1\)", labelled(name, "Published"))
         assert printed is not None, name
-        rows.append((link(name), change, printed[1], printed[2] or "", labelled(name, "Measured")))
+        rows.append((link(name), cell(change), printed[1], printed[2] or "", cell(labelled(name, "Measured"))))
     return table(("step", "what changes", "published:", "gain:", "measured here"), rows)
 
 

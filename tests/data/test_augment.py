@@ -10,7 +10,17 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import Tensor
 
-from neocog.data.augment import Augmentation, Interpolation, augment, crop_boxes, draw, resize_boxes, vary_cropped
+from neocog.data.augment import (
+    Affine,
+    Augmentation,
+    Interpolation,
+    augment,
+    crop_boxes,
+    draw,
+    draw_in_epoch,
+    resize_boxes,
+    vary_cropped,
+)
 from neocog.data.keys import hash_key
 
 NOTHING = Augmentation(crop="none", flip=0)
@@ -45,6 +55,8 @@ def varied(batch: Tensor, augmentation: Augmentation, epoch: int = 0) -> Tensor:
         {"crop": "five"},
         {"rotate": 10},
         {"brightness": -0.1},
+        {"hue": -0.1},
+        {"hue": 0.51},
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, object]) -> None:
@@ -100,6 +112,45 @@ def test_flips_come_as_often_as_asked_for(probability: float) -> None:
     batch[..., 0] = 1
     flipped = int(varied(batch, Augmentation(crop="none", flip=probability))[..., 1].sum())
     assert stats.binomtest(flipped, 10_000, probability).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3, 1.0])
+@pytest.mark.parametrize("copies", [0, torch.arange(1000) % 3])
+def test_mirroring_in_turn_goes_by_the_draw_of_epoch_0(share: float, copies: int | Tensor) -> None:
+    plain = Augmentation(crop="none", flip=share)
+    in_turn = plain.model_copy(update={"alternate": True})
+    indices = torch.arange(1000)
+    first = draw(hash_key(7, 0, indices, copies), plain)[:, 0].tolist()
+    for epoch in range(5):
+        draws = draw_in_epoch((7, epoch), indices, copies, in_turn)
+        expected = [(each + 0.5 * (epoch % 2)) % 1 < share for each in first]
+        assert (draws[:, 0] < share).tolist() == expected
+        as_ever = draw_in_epoch((7, epoch), indices, copies, plain)
+        assert torch.equal(as_ever, draw(hash_key(7, epoch, indices, copies), plain))
+        assert torch.equal(draws[:, 1:], as_ever[:, 1:])
+        if epoch == 0:
+            assert torch.equal(draws, as_ever)
+
+
+def test_a_draw_next_to_1_is_moved_without_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_turn, most = Augmentation(crop="none", alternate=True), 1 - 2**-53
+    # The sum of `most` and 1/2 is rounded to 3/2, which would leave the image as it is in both epochs.
+    monkeypatch.setattr(
+        "neocog.data.augment.uniform", lambda keys, count, start=0: torch.full((1, count), most, dtype=torch.float64)
+    )
+    draws = [draw_in_epoch((0, epoch), torch.tensor([3]), 0, in_turn)[0, 0] for epoch in range(2)]
+    assert [bool(each < 0.5) for each in draws] == [False, True]
+
+
+@pytest.mark.parametrize("combination", [{}, {"affine": Affine(rotate=10)}, {"hue": 0.1, "policy": "randaugment"}])
+def test_a_reflected_border_is_all_that_differs_from_a_black_one(combination: dict[str, object]) -> None:
+    black, reflect = (Augmentation(crop="pad", pad=3, border=each, **combination) for each in ("black", "reflect"))
+    assert torch.equal(draws_of(black, 50), draws_of(reflect, 50))
+    batch = images(50)
+    centred = draws_of(black, 50)
+    centred[:, 1:3] = 0.5
+    assert torch.equal(augment(batch, centred, black, "bilinear"), augment(batch, centred, reflect, "bilinear"))
+    assert not torch.equal(varied(batch, black), varied(batch, reflect))
 
 
 def test_switching_the_crop_leaves_the_flips_as_they_are() -> None:
@@ -193,7 +244,7 @@ def test_colour_changes_equal_pillows(field: str, column: int, enhancer: type) -
     augmentation = Augmentation(crop="none", flip=0, **{field: 0.8})
     batch = images(40)
     draws = draws_of(augmentation, 40)
-    result = vary_cropped(batch, draws, augmentation).permute(0, 2, 3, 1).numpy().astype(int)
+    result = vary_cropped(batch.clone(), draws, augmentation).permute(0, 2, 3, 1).numpy().astype(int)
     factors = 1 + 0.8 * (2 * draws[:, column] - 1)
     assert factors.min() < 0.4
     assert factors.max() > 1.6

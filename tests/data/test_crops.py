@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,10 @@ from scipy import ndimage, stats
 from torch import Tensor
 
 from neocog.data.augment import Augmentation, augment, crop_boxes, draw
-from neocog.data.crops import mirror, shift
+from neocog.data.crops import mirror, shift, shift_reflected
 from neocog.data.keys import hash_key
 from neocog.data.resampling import Interpolation, resize, resize_boxes
+from neocog.errors import UsageError
 
 COUNT = 300
 
@@ -137,11 +140,69 @@ def test_shifting_and_mirroring_equal_slicing_each_image(border: int, mirrored: 
         np.testing.assert_array_equal(got[number], cut[:, :, ::-1] if mirrored and mirrored[number] else cut)
 
 
-def test_mirroring_turns_those_chosen_and_writes_to_none() -> None:
+@pytest.mark.parametrize("border", [0, 1, 3, 6])
+@pytest.mark.parametrize("mirrored", [None, [False] * 40, [True] * 40, [True, False, False, True] * 10])
+def test_a_reflected_border_is_numpys(border: int, mirrored: list[bool] | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randint(0, 256, (40, 3, 7, 10), dtype=torch.uint8, generator=generator)
+    before, places = batch.clone(), torch.rand(40, 2, dtype=torch.float64, generator=generator)
+    most = 1 - 2**-53
+    places[:4] = torch.tensor([[0, 0], [0, most], [most, 0], [most, most]], dtype=torch.float64)
+    got = shift_reflected(batch, places, border, None if mirrored is None else torch.tensor(mirrored))
+    assert got.is_contiguous()
+    assert torch.equal(batch, before)
+    for number, image in enumerate(batch.numpy()):
+        padded = np.pad(image, ((0, 0), (border, border), (border, border)), mode="reflect")
+        y, x = (int(place * (2 * border + 1)) for place in places[number].tolist())
+        cut = padded[:, y : y + 7, x : x + 10]
+        np.testing.assert_array_equal(got[number], cut[:, :, ::-1] if mirrored and mirrored[number] else cut)
+
+
+@pytest.mark.parametrize(("height", "width", "channels", "count"), [(32, 32, 3, 1), (28, 28, 1, 5), (2, 9, 3, 3)])
+def test_a_reflected_border_leaves_what_does_not_see_it_as_with_black(
+    height: int, width: int, channels: int, count: int
+) -> None:
+    batch = torch.randint(1, 256, (count, channels, height, width), dtype=torch.uint8)
+    places = torch.rand(count, 2, dtype=torch.float64)
+    turned = torch.rand(count) < 0.5
+    black, reflected = shift(batch, places, 1, turned), shift_reflected(batch, places, 1, turned)
+    assert torch.equal(reflected[black > 0], black[black > 0])
+    assert (reflected > 0).all()
+
+
+def test_a_border_as_wide_as_the_image_cannot_be_reflected() -> None:
+    batch = smooth(2, 6, 9)
+    augmentation = Augmentation(crop="pad", pad=6, border="reflect")
+    with pytest.raises(UsageError, match=r"6 pixels cannot be reflected from an image of 6x9.*5 pixels or fewer"):
+        augment(batch, draws_of(augmentation, 2), augmentation, "bilinear")
+    with pytest.raises(UsageError, match="6x9"):
+        augmentation.check_size((6, 9))
+    augmentation.check_size((7, 9))
+    Augmentation(crop="pad", pad=6).check_size((6, 9))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_reflects_the_same() -> None:
+    batch, places, turned = smooth(64, 12, 9), torch.rand(64, 2, dtype=torch.float64), torch.rand(64) < 0.5
+    there = shift_reflected(batch.cuda(), places, 4, turned).cpu()
+    assert torch.equal(there, shift_reflected(batch, places, 4, turned))
+
+
+def test_mirroring_turns_those_chosen_in_place() -> None:
     batch = smooth(3, 5, 6)
     before = batch.clone()
     got = mirror(batch, torch.tensor([True, False, True]))
     assert torch.equal(got, torch.stack([before[0].flip(-1), before[1], before[2].flip(-1)]))
+    assert got is batch
+
+
+@pytest.mark.parametrize("crop", ["none", "pad", "random_resized"])
+def test_varying_a_batch_leaves_it_as_it_was(crop: Literal["none", "pad", "random_resized"]) -> None:
+    augmentation = Augmentation(crop=crop, brightness=0.4, contrast=0.4, saturation=0.4)
+    batch = smooth(3, 40, 40)
+    before = batch.clone()
+    varied = augment(batch, draw(hash_key(0, 0, torch.arange(3)), augmentation), augmentation, "bilinear")
+    assert not torch.equal(varied, before)
     assert torch.equal(batch, before)
 
 

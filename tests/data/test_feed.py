@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neocog.data.augment import Augmentation, augment, draw, finish
 from neocog.data.keys import Stream, epoch_order, hash_key
-from neocog.data.loading import Batch, training_batches
+from neocog.data.loading import Batch, times_before, training_batches
 from neocog.data.memory import MemoryImages, decode
 from neocog.data.mixing import Mixing, mix
 from neocog.data.preprocess import normalise, to_uint8
@@ -141,6 +141,55 @@ def test_evaluation_and_measuring_are_not_varied(small: Split) -> None:
         assert batch.targets.dtype == torch.int64
 
 
+@pytest.mark.parametrize(("in_memory", "workers"), [(True, 0), (True, 2), (False, 0), (False, 2)])
+@pytest.mark.parametrize("crop", ["none", "random_resized"])
+def test_mirroring_in_turn_shows_each_side_of_each_image_in_every_other_epoch(
+    small: Split, in_memory: bool, workers: int, crop: str
+) -> None:
+    # Of the crop all is taken, so that what is seen is the image or its mirror image.
+    augmentation = Augmentation(crop=crop, scale=(1, 1), ratio=(1, 1), alternate=True)
+    made = training_batches(small, SMALL, augmentation, batch_size=8, seed=5, in_memory=in_memory, workers=workers)
+    plain = torch.stack([normalise(to_uint8(small.image(index), SMALL)[None], SMALL)[0] for index in range(40)])
+    mirrored = torch.full((6, 40), -1)
+    for epoch in range(6):
+        batches = list(made.steps(epoch))
+        if epoch == 3:  # begun at a later step, as by a run that is resumed
+            batches = batches[:2] + list(made.steps(epoch, start=2))
+        for batch in flat(batches):
+            for index, image in zip(batch.indices.tolist(), batch.images, strict=True):
+                turned = torch.equal(image, plain[index].flip(-1))
+                assert turned or torch.equal(image, plain[index])
+                mirrored[epoch, index] = turned
+    made.close()
+    assert 8 < mirrored[0].sum() < 32
+    assert torch.equal(mirrored[1:] + mirrored[:-1], torch.ones(5, 40, dtype=torch.int64))
+    first = draw(hash_key(5, 0, torch.arange(40)), augmentation)[:, 0]
+    assert torch.equal(mirrored[0].bool(), first < 0.5)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_each_repetition_of_an_image_takes_its_own_turns(small: Split, in_memory: bool) -> None:
+    augmentation = Augmentation(crop="none", alternate=True)
+    seen: dict[tuple[int, int], set[bool]] = {}
+    for epoch in (2, 3, 4, 5):
+        for batch in flat(steps(small, augmentation, epoch, batch_size=8, repeats=2, in_memory=in_memory)):
+            for place, index in enumerate(batch.indices.tolist()):
+                plain = normalise(to_uint8(small.image(index), SMALL)[None], SMALL)[0]
+                turned = not torch.equal(batch.images[place], plain)
+                seen.setdefault((index, place % 2), set()).add(turned ^ bool(epoch % 2))
+    assert all(len(turns) == 1 for turns in seen.values())
+    assert len({seen[index, 0] == seen[index, 1] for index in {index for index, _ in seen}}) == 2
+
+
+def test_images_too_small_for_a_reflected_border_are_refused_where_batches_are_decided(small: Split) -> None:
+    for pad, workers in ((16, 0), (20, 1)):
+        augmentation = Augmentation(crop="pad", pad=pad, border="reflect")
+        made = training_batches(small, SMALL, augmentation, batch_size=8, workers=workers, in_memory=False)
+        with pytest.raises(UsageError, match=f"{pad} pixels cannot be reflected from an image of 16x16"):
+            next(made.steps(0))
+        made.close()
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_settings_may_vary_by_epoch(small: Split, in_memory: bool) -> None:
     first, later = Augmentation(crop="none", flip=0), Augmentation(crop="pad", flip=1.0)
@@ -246,3 +295,38 @@ def test_resizing_keeps_the_networks_random_numbers_alone(small: Split) -> None:
     resize(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), (4, 4), "bilinear")
     got: Tensor = torch.rand(3)
     assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_order_that_is_handed_in_decides_what_an_epoch_shows(small: Split, in_memory: bool) -> None:
+    """An image that comes again is varied by the key of its next copy."""
+    asked = []
+
+    def order(epoch: int) -> Tensor:
+        asked.append(epoch)
+        return torch.cat([torch.arange(24), torch.arange(16).flip(0)])
+
+    augmentation = Augmentation(crop="pad", brightness=0.3)
+    made = training_batches(small, SMALL, augmentation, batch_size=10, seed=5, order=order, in_memory=in_memory)
+    assert asked == []
+    batches = flat(made.steps(3))
+    assert asked == [3]
+    assert indices(batches) == order(3).tolist()
+    later = flat(made.steps(3, start=2))
+    assert_equal(later, batches[2:])
+    copies = torch.tensor([0] * 4 + [1] * 6)
+    pixels = torch.stack([to_uint8(small.image(index), SMALL) for index in later[0].indices.tolist()])
+    columns = draw(hash_key(5, 3, later[0].indices, copies), augmentation)
+    assert torch.equal(later[0].images, normalise(augment(pixels, columns, augmentation, "bilinear"), SMALL))
+
+
+def test_repeats_of_an_image_that_comes_again_are_numbered_on(small: Split) -> None:
+    again = torch.arange(40) % 20
+    made = training_batches(
+        small, SMALL, Augmentation(), batch_size=40, repeats=2, order=lambda epoch: again, in_memory=True
+    )
+    ((batch,),) = made.steps(0)
+    assert batch.indices.tolist() == [index for index in range(20) for _ in range(2)]
+    values = torch.tensor([3, 1, 3, 3, 2, 1])
+    assert times_before(values).tolist() == [0, 0, 1, 2, 0, 1]
+    assert times_before(torch.arange(3)).tolist() == [0, 0, 0]

@@ -439,7 +439,7 @@ def test_a_killed_run_leaves_no_workers_behind(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_is_reported_in_one_line(photos: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neocog.data.streaming.draw", lambda *arguments: os._exit(9))
+    monkeypatch.setattr("neocog.data.streaming.draw_in_epoch", lambda *arguments: os._exit(9))
     batches = training_batches(photos, PHOTO, Augmentation(), batch_size=4, workers=1)
     with pytest.raises(DataError, match=r"died.*workers=0"):
         list(batches.steps(0))

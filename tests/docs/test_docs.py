@@ -53,7 +53,8 @@ def test_python_on_the_pages_is_python(page: Path):
     assert [fault for program in blocks(page, "python") if (fault := syntax_error(program))] == []
 
 
-def test_the_pages_of_families_are_what_the_catalog_and_the_docstrings_say():
+def test_the_pages_of_families_are_what_the_catalog_and_the_docstrings_say(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")  # where a script finds its neighbours
     spec = spec_from_file_location("family_pages", ROOT / "tools" / "family_pages.py")
     assert spec is not None
     assert spec.loader is not None

@@ -19,7 +19,9 @@ def recipe_page() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tools")  # where a script finds its neighbours
+        spec.loader.exec_module(module)
     return module
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +65,7 @@ def test_ten_crops_are_torchvisions_of_the_same_resized_image(
     preprocessing = Preprocessing(size=size, crop_pct=crop_pct, mean=(0.0,) * 3, std=(1.0,) * 3)
     (way,) = showings(preprocessing, "ten_crop")
     resized = to_uint8(photograph(*shape), way.preprocessing)
-    ours = list(way.cut(resized[None]))
+    ours = [torch.cat(list(parts)) for parts in way.cut(resized[None], preprocessing.size)]
     theirs = v2.TenCrop(size)(resized)
     assert len(ours) == len(theirs) == 10
     for one, other in zip(ours, theirs, strict=True):
@@ -83,7 +85,8 @@ def test_the_middle_one_of_ten_crops_is_the_centre_crop() -> None:
     image = photograph(300, 400)
     preprocessing = Preprocessing(size=(224, 224), mean=(0.0,) * 3, std=(1.0,) * 3)
     (way,) = showings(preprocessing, "ten_crop")
-    crops = list(way.cut(preprocess(image, way.preprocessing)[None]))
+    prepared = preprocess(image, way.preprocessing)[None]
+    crops = [torch.cat(list(parts)) for parts in way.cut(prepared, preprocessing.size)]
     assert torch.equal(crops[4][0], preprocess(image, preprocessing))
 
 
@@ -118,6 +121,58 @@ def test_a_vgg_scores_larger_images_densely() -> None:
             for left in range(columns)
         ]
         torch.testing.assert_close(network(images), torch.stack(windows).mean(0))
+
+
+def six_views(images: Tensor) -> list[tuple[Tensor, float]]:
+    """Return the views of `flip_shift` `(N, C, H, W)` and their weights, from NumPy's padding."""
+    height, width = images.shape[-2:]
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    found = []
+    for turn in (1, -1):
+        for weight, top, left in ((1 / 4, 1, 1), (1 / 8, 0, 0), (1 / 8, 2, 2)):
+            seen = padded[..., top : top + height, left : left + width][..., ::turn]
+            found.append((torch.from_numpy(seen.copy()), weight))
+    return found
+
+
+@pytest.mark.parametrize("size", [(32, 32), (2, 2), (3, 2), (7, 12), (40, 31)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_shifted_views_are_numpys_of_a_reflected_border(size: tuple[int, int], layout: torch.memory_format) -> None:
+    (way,) = showings(Preprocessing(size=size, mean=(0.0,) * 3, std=(1.0,) * 3), "flip_shift")
+    images = torch.randn(5, 3, *size).contiguous(memory_format=layout)
+    views = list(way.cut(images, size))
+    expected = six_views(images)
+    assert len(views) == len(expected) == len(way.weights)
+    for parts, (view, weight), given in zip(views, expected, way.weights, strict=True):
+        (part,) = parts
+        assert torch.equal(part, view)
+        assert part.is_contiguous(memory_format=layout)
+        assert part.untyped_storage().nbytes() == images.nbytes
+        assert given / sum(way.weights) == weight
+
+
+def test_shifted_views_are_made_in_parts_where_the_network_is_used_to_less() -> None:
+    images = torch.randn(5, 3, 20, 20)
+    (way,) = showings(Preprocessing(size=(20, 20), mean=(0.0,) * 3, std=(1.0,) * 3), "flip_shift")
+    for parts, (view, _) in zip(way.cut(images, (14, 14)), six_views(images), strict=True):
+        divided = list(parts)
+        assert [len(part) for part in divided] == [2, 2, 1]
+        assert torch.equal(torch.cat(divided), view)
+
+
+def test_the_mean_weighs_posteriors_in_proportion() -> None:
+    logits = [torch.randn(6, 4, generator=torch.Generator().manual_seed(seed)) * 9 for seed in range(3)]
+    for weights in ((2.0, 1.0, 1.0), (0.5, 0.25, 0.25)):
+        mean = mean_of_posteriors(logits, weights=weights)
+        one, two, three = (each.softmax(1) for each in logits)
+        torch.testing.assert_close(mean.exp(), one / 2 + two / 4 + three / 4)
+        several = mean_of_posteriors(logits, multi_label=True, weights=weights)
+        one, two, three = (each.sigmoid() for each in logits)
+        torch.testing.assert_close(several.sigmoid(), one / 2 + two / 4 + three / 4)
+    assert torch.equal(mean_of_posteriors(logits, weights=(1.0, 1.0, 1.0)), mean_of_posteriors(logits))
+    assert mean_of_posteriors(logits[:1], weights=(3.0,)) is logits[0]
+    with pytest.raises(ValueError, match="shorter"):
+        mean_of_posteriors(logits, weights=(1.0, 1.0))
 
 
 def test_the_mean_is_of_posteriors() -> None:
@@ -184,6 +239,9 @@ def test_measuring_averages_the_posteriors_of_all_views(
             views_of_it = [preprocess(image, SMALL)[None]]
         elif views == "flip":
             views_of_it = [preprocess(image, SMALL)[None], preprocess(image, SMALL)[None].flip(-1)]
+        elif views == "flip_shift":
+            views_of_it = [view for view, _ in six_views(preprocess(image, SMALL)[None])]
+            weights = [weight for _, weight in six_views(preprocess(image, SMALL)[None])]
         elif views == "ten_crop":
             large = preprocess(image, SMALL.model_copy(update={"size": (54, 54), "crop_pct": 1.0}))
             views_of_it = [crop[None] for crop in v2.TenCrop(48)(large)]
@@ -194,7 +252,9 @@ def test_measuring_averages_the_posteriors_of_all_views(
                 views_of_it += [large, large.flip(-1)]
         with torch.inference_mode():
             logits = torch.stack([network(view) for view in views_of_it])
-        crops.append((logits.sigmoid() if multi_label else logits.softmax(-1)).mean(0))
+        posteriors = logits.sigmoid() if multi_label else logits.softmax(-1)
+        shares = torch.tensor(weights) if views == "flip_shift" else torch.full((len(posteriors),), 1 / len(posteriors))
+        crops.append((posteriors * shares.view(-1, 1, 1)).sum(0))
     expected = torch.cat(crops)
     posteriors = outputs.logits.sigmoid() if multi_label else outputs.logits.softmax(1)
     torch.testing.assert_close(posteriors, expected, rtol=1e-4, atol=1e-5)
@@ -246,7 +306,8 @@ def test_a_network_of_one_size_says_so(split: Split) -> None:
         ({"crop_pct": 1.0}, "ten_crop", "margin"),
         ({"fit": "squash"}, "ten_crop", "squash"),
         ({"fit": "pad"}, "multi_scale", "pad"),
-        ({}, "twelve_crop", "centre, flip, ten_crop, multi_scale"),
+        ({"size": (1, 48)}, "flip_shift", "a border of 1 pixels cannot be reflected from an image of 1x48"),
+        ({}, "twelve_crop", "centre, flip, flip_shift, ten_crop, multi_scale"),
     ],
 )
 def test_views_that_cannot_be_are_refused(change: dict[str, object], views: View, words: str) -> None:
@@ -278,3 +339,92 @@ def test_prediction_gives_what_measuring_does(photographs: Path, split: Split, v
     for prediction, expected in zip(found, outputs.logits[:6].softmax(1), strict=True):
         scores = dict(zip(prediction.classes, prediction.scores, strict=True))
         assert [scores[name] for name in split.classes] == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def floats_alive(but: set[int]) -> dict[int, int]:
+    """Return the bytes of each piece of memory that holds images in floating point, by its address."""
+    return {
+        storage.data_ptr(): storage.nbytes()
+        for item in gc.get_objects()
+        if type(item) is Tensor and item.dim() == 4 and item.is_floating_point()
+        for storage in [item.untyped_storage()]
+        if storage.data_ptr() not in but
+    }
+
+
+class Inputs(nn.Module):
+    """Counts, in place of what a network would compute, the images in memory each time that it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = set(floats_alive(set()))
+        self.shapes: list[tuple[int, ...]] = []
+        self.alive: list[list[int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(tuple(x.shape))
+        self.alive.append(sorted(floats_alive(self.before).values(), reverse=True))
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("views", "calls"), [("centre", 3), ("flip", 6), ("flip_shift", 18), ("ten_crop", 30), ("multi_scale", None)]
+)
+def test_beside_a_prepared_batch_lies_one_view_at_most(split: Split, views: View, calls: int | None) -> None:
+    watched = Inputs()
+    evaluate_views(
+        watched,
+        lambda preprocessing: evaluation_batches(split, preprocessing, batch_size=16),
+        SMALL,
+        views,
+        classes=("a", "b", "c"),
+    )
+    usual = 16 * 3 * 48 * 48 * 4
+    largest = {"centre": 48, "flip": 48, "flip_shift": 48, "ten_crop": 54, "multi_scale": 109}[views]
+    for count, _, height, width in watched.shapes:
+        assert count * height * width * 3 * 4 <= usual
+    for prepared, *others in watched.alive:
+        assert prepared <= 16 * 3 * largest**2 * 4
+        assert sum(others) <= usual
+    # A first batch of 16 images: as many bytes whether it is shown once or ten times.
+    assert max(alive[0] for alive in watched.alive) == 16 * 3 * largest**2 * 4
+    if calls is not None:
+        assert len(watched.alive) == calls
+
+
+def test_a_batch_is_gone_before_the_next_is_made(network: nn.Module, split: Split) -> None:
+    made: list[weakref.ref[Tensor]] = []
+
+    class Watching:
+        def __init__(self, inner: EvaluationBatches) -> None:
+            self.inner = inner
+
+        def __len__(self) -> int:
+            return len(self.inner)
+
+        def __iter__(self):
+            def watch(request: object, pixels: Tensor):
+                assert [each for each in made if each() is not None] == []
+                batch = finish(request, pixels)
+                made.append(weakref.ref(batch.images))
+                return batch
+
+            finish = self.inner._feed._finish
+            self.inner._feed._finish = watch
+            return iter(self.inner)
+
+    evaluate_views(
+        network, lambda preprocessing: Watching(evaluation_batches(split, preprocessing, batch_size=8)), SMALL,
+        "multi_scale", classes=split.classes,
+    )  # fmt: skip
+    assert len(made) == 3 * 5
+
+
+def test_the_parts_of_views_may_be_asked_for_in_any_order() -> None:
+    images = torch.randn(5, 3, 20, 20)
+    (way,) = showings(Preprocessing(size=(16, 16), crop_pct=0.8, mean=(0.0,) * 3, std=(1.0,) * 3), "ten_crop")
+    one_by_one = [torch.cat(list(parts)) for parts in way.cut(images, (8, 8))]
+    later = [torch.cat(list(parts)) for parts in list(way.cut(images, (8, 8)))]
+    assert all(map(torch.equal, one_by_one, later))
+    assert [len(part) for part in next(way.cut(images, (8, 8)))] == [1] * 5
+    assert [len(part) for part in next(way.cut(images, (12, 12)))] == [2, 2, 1]

@@ -142,6 +142,14 @@ def test_views_that_cannot_be_had_are_refused_first(tmp_path: Path) -> None:
         plan(save_pictures(tmp_path / "pictures"), PLAIN, views="ten_crop")
 
 
+def test_a_border_that_some_epoch_cannot_reflect_is_refused_first(tmp_path: Path) -> None:
+    pictures = save_pictures(tmp_path / "pictures")
+    recipe = PLAIN.override({"augment.crop": "pad", "augment.pad": 8, "augment.border": "reflect"})
+    plan(pictures, recipe, vary={"image_size": [[0, 16], [3, 32]]})
+    with pytest.raises(UsageError, match=r"20 pixels cannot be reflected from an image of 16x16.* 15 pixels or fewer"):
+        plan(pictures, recipe, vary={"image_size": [[0, 16], [3, 32]], "augment.pad": [[2, 20]]})
+
+
 def test_the_end_of_a_run_measures_the_views_that_the_recipe_asks_for(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,22 @@ SMALL = COMMON | {
     "optimizer.layer_decay": 0.8,
     "vary": {"loss.label_smoothing": [[1, 0.1]], "mix.mixup": [[2, 0.0]], "image_size": [[0, 24], [2, 32]]},
 }
+FOCUSED: dict[str, Any] = {
+    "epochs": 4,
+    "threads": 1,
+    "workers": 0,
+    "batch_size": 16,
+    "focus.share": 0.5,
+    "optimizer.name": "muon",
+    "optimizer.lr": 0.05,
+    "optimizer.momentum": 0.6,
+    "optimizer.rest_momentum": 0.8,
+    "optimizer.unit_filters": True,
+    "optimizer.newton_schulz": 3,
+    "average.name": "lookahead",
+    "average.decay": 0.5,
+    "average.interval": 2,
+}
 PHOTOGRAPHS = COMMON | {
     "image_size": 32,
     "batch_size": 8,
@@ -69,5 +85,13 @@ def test_on_images_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_on_photographs(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_each_step(monkeypatch)
     whole, broken = runs(photographs, "resnet20", PHOTOGRAPHS, (3, 9), tmp_path)
+    for out in broken:
+        assert_same(out, whole)
+
+
+def test_on_what_is_still_hard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken off in an epoch that leaves images out, and right after one."""
+    save_each_step(monkeypatch)
+    whole, broken = runs(save_pictures(tmp_path / "pictures"), "resnet20", FOCUSED, (5, 6, 8), tmp_path)
     for out in broken:
         assert_same(out, whole)

@@ -32,7 +32,7 @@ def test_all_layers_are_there_in_the_order_in_which_they_are_done():
 
 def test_the_picture_of_growth_is_drawn_of_blocks(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(seeing.figures, "growth", lambda fields, path, **options: drawn.append(fields) or Path(path))
+    monkeypatch.setattr(seeing, "growth", lambda fields, path, **options: drawn.append(fields) or Path(path))
     found = receptive_field("resnet20", out=tmp_path / "growth.png")
     assert found.figure == tmp_path / "growth.png"
     assert [row.name for row in drawn[0].rows][:3] == ["conv1", "layer1.0", "layer1.1"]

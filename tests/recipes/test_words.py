@@ -75,6 +75,7 @@ def test_phrases_ask_for_every_field_where_it_has_an_effect() -> None:
         {"optimizer.name": "adadelta", "optimizer.eps": 1e-5, "augment.crop": "scale", "average.decay": 0.9},
         {"loss.auxiliary_weight": 0.3, "mix.mixup": 0.1, "mix.cutmix": 1, "augment.policy": "randaugment"},
         {"augment.erase": 0.5, "average.name": "uniform"},
+        {"average.name": "lookahead", "average.decay": 0.5, "focus.share": 0.2},
     ):
         fields = Fields(Recipe().override(changes))
         for phrase in PHRASES.values():
@@ -103,6 +104,17 @@ def test_words_of_a_recipe_read_as_its_paper() -> None:
     said = dict(in_words(build_stages("resnet_strikes_back_a3", FACTS)[0]))
     assert said["changing"] == "trained at 160 pixels"
     assert said["rate"] == "0.008, to which it rises from 0 in 5 epochs; then along a cosine to 0"
+
+
+def test_mirroring_in_turn_and_a_reflected_border_are_told() -> None:
+    recipe = Recipe().override({"augment.crop": "pad", "augment.border": "reflect", "augment.alternate": True})
+    said = dict(in_words(recipe.override({"views": "flip_shift"})))
+    assert "shifted by up to 4 pixels each way, its reflection coming in; mirrored every other epoch" in said["images"]
+    assert said["measured"].endswith("on each image, moved by a pixel and not, and the mirror images, averaged")
+    seldom = dict(in_words(recipe.override({"augment.flip": 0.25})))["images"]
+    assert "mirrored with probability 0.25, by a draw that odd epochs move by half" in seldom
+    black = dict(in_words(Recipe().override({"augment.crop": "pad"})))["images"]
+    assert "black coming in; mirrored half the time" in black
 
 
 @pytest.mark.parametrize(

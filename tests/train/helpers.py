@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from neocog.data.keys import epoch_order
 from neocog.data.loading import Batch
 from neocog.layers.drop import StochasticDepth
 from neocog.models._classifier import Classifier, ModelConfig
+from neocog.train.focus import FocusedOrder
 from neocog.train.supervised import SupervisedTask
 
 
@@ -52,6 +53,17 @@ class Staged(Classifier):
         return pooled if pre_logits else self.fc(pooled)
 
 
+class Whitenable(TinyNetwork):
+    """The tiny network with as many first filters as whitening takes, and a convolution after them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 26, 2), nn.Conv2d(26, 8, 3, padding=1, bias=False)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return torch.relu(self.conv2(torch.relu(self.conv1(x))))
+
+
 class Skipping(TinyNetwork):
     """The tiny network with two blocks that are left out at random."""
 
@@ -68,11 +80,18 @@ class Skipping(TinyNetwork):
 
 
 class TensorBatches:
-    """Random images in the order of (seed, epoch), split into micro-batches numbered over all processes."""
+    """Random images in the order of (seed, epoch) or another, split into micro-batches numbered over all processes."""
 
     def __init__(
-        self, images: int = 24, batch_size: int = 8, accumulate: int = 1, rank: int = 0, world_size: int = 1
+        self,
+        images: int = 24,
+        batch_size: int = 8,
+        accumulate: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        order: Callable[[int], Tensor] | None = None,
     ) -> None:
+        self.order = order or (lambda epoch: epoch_order(0, epoch, images))
         generator = torch.Generator().manual_seed(1)
         self.images = torch.randn(images, 3, 6, 6, generator=generator)
         self.targets = torch.randint(0, 3, (images,), generator=generator)
@@ -81,7 +100,7 @@ class TensorBatches:
         self.waited = 0.0
 
     def steps(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        order = epoch_order(0, epoch, len(self.images))
+        order = self.order(epoch)
         for step in range(start, self.steps_per_epoch):
             whole = order[step * self.batch_size : (step + 1) * self.batch_size]
             micro = whole.chunk(self.accumulate * self.world_size)
@@ -96,10 +115,19 @@ def make_network(*, norm: bool = False, dropout: float = 0.0) -> TinyNetwork:
 
 
 def make_task(kind: str) -> SupervisedTask:
-    """Return the task of a kind, the same each time: plain, norm, frozen (released part by part) or skipping."""
+    """Return the task of a kind, the same each time: plain, norm, frozen (part by part), skipping, focused, whitened.
+
+    The last begins with filters made of four images, and its stem moves for one epoch and a third.
+    """
     torch.manual_seed(0)
+    if kind == "focused":
+        task = SupervisedTask(make_network())
+        task.focus = FocusedOrder(24, seed=0, share=0.5)
+        return task
     if kind == "frozen":
         return SupervisedTask(Staged(), unfreeze=0.5)
     if kind == "skipping":
         return SupervisedTask(Skipping())
+    if kind == "whitened":
+        return SupervisedTask(Whitenable(), whiten=4, identity=True, stem_epochs=4 / 3)
     return SupervisedTask(make_network(norm=kind == "norm"))

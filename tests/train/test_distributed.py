@@ -29,7 +29,8 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"),
         *(str(HERE / "two_processes.py"), str(out), "plain:1", "norm:1", "norm:2"),
-        *("frozen:1", "frozen:2", "skipping:1", "skipping:2"),
+        *("frozen:1", "frozen:2", "skipping:1", "skipping:2", "focused:1", "focused:2"),
+        *("whitened:1", "whitened:2"),
     ]
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -41,7 +42,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 def one_process(kind: str, accumulate: int) -> dict[str, Tensor]:
     task = make_task(kind)
-    *_, _ = fit(task, TensorBatches(accumulate=accumulate), RECIPE)
+    *_, _ = fit(task, TensorBatches(accumulate=accumulate, order=task.focus.order if task.focus else None), RECIPE)
     return task.state_dict()
 
 
@@ -132,6 +133,37 @@ def test_parameters_without_a_gradient_in_some_steps_end_as_in_one_process(
     for name, tensor in one_process(kind, 2 * accumulate).items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_take_the_main_ones_whitening_filters(together: dict[str, dict[str, Any]], accumulate: int) -> None:
+    saved = together[f"whitened:{accumulate}"]
+    assert saved["looks"]
+    for name, tensor in one_process("whitened", 2 * accumulate).items():
+        torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_that_focus_know_each_other_s_losses(together: dict[str, dict[str, Any]], accumulate: int) -> None:
+    saved, expected = together[f"focused:{accumulate}"], one_process("focused", 2 * accumulate)
+    assert torch.equal(saved["latest"][0], saved["latest"][1])
+    assert torch.equal(saved["weights"]["focus.epoch"], expected["focus.epoch"])
+    for name in ("focus.latest", "focus.frozen"):
+        losses = saved["weights"][name].view(torch.float32), expected[name].view(torch.float32)
+        torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6, msg=name)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=64, msg=name)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_that_focus_end_in_the_same_bits_wherever_they_are_broken_off(
+    together: dict[str, dict[str, Any]], accumulate: int
+) -> None:
+    saved = together[f"focused:{accumulate}"]
+    assert len(saved["resumed"]) == 3
+    for weights in saved["resumed"]:
+        assert weights.keys() == saved["weights"].keys()
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in saved["weights"].items())
 
 
 def test_only_tasks_that_leave_parameters_out_make_processes_look_for_them(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neocog.train.losses import classification_loss
+from neocog.train.losses import classification_loss, image_losses
 from neocog.train.recipe import Loss
 
 CLASSES = 5
@@ -137,3 +137,28 @@ def test_class_weights_are_factors_on_the_decisions(name: str) -> None:
         for k in range(CLASSES)
     ]
     torch.testing.assert_close(found, (torch.stack(alone) * weights).sum())
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("weights", [None, torch.linspace(0.5, 1.5, CLASSES)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Loss(),
+        Loss(label_smoothing=0.2),
+        Loss(rubbish=1.0),
+        Loss(name="binary_cross_entropy", threshold=0.2),
+        Loss(name="squared_hinge", label_smoothing=0.1),
+        Loss(name="margin"),
+    ],
+    ids=lambda loss: f"{loss.name}-{loss.label_smoothing}",
+)
+def test_the_losses_of_images_are_those_that_each_would_have_alone(
+    settings: Loss, weights: Tensor | None, mixed: bool
+) -> None:
+    targets = MIXED if mixed else TARGETS
+    found = image_losses(LENGTHS, targets, settings, weights)
+    alone = [classification_loss(LENGTHS[i : i + 1], targets[i : i + 1], settings, weights) for i in range(16)]
+    torch.testing.assert_close(found, torch.stack(alone))
+    torch.testing.assert_close(found.mean(), classification_loss(LENGTHS, targets, settings, weights))
+    assert bool((found >= 0).all())

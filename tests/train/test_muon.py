@@ -194,3 +194,142 @@ def test_filters_of_one_shape_move_as_they_would_alone() -> None:
         optimizer.step()
     for weight, twin in zip(weights, alone, strict=True):
         torch.testing.assert_close(weight, twin)
+
+
+def airbench_step(w: Tensor, buffer: Tensor, gradient: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+    """A step of airbench94's Muon on one filter tensor: momentum 0.6, Nesterov, three steps of Newton and Schulz."""
+    w = w * (len(w) ** 0.5 / w.norm())
+    buffer = 0.6 * buffer + gradient
+    x = (gradient + 0.6 * buffer).flatten(1)
+    x = x / x.norm()
+    if x.shape[0] > x.shape[1]:
+        return w - lr * three_steps(x.T).T.reshape(w.shape), buffer
+    return w - lr * three_steps(x).reshape(w.shape), buffer
+
+
+def three_steps(x: Tensor) -> Tensor:
+    for _ in range(3):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+def airbench_network() -> nn.ModuleDict:
+    """Filters wider than tall, taller than wide and nearly square, the shift of a norm, and a head."""
+    torch.manual_seed(0)
+    return nn.ModuleDict(
+        {
+            "wide": nn.Conv2d(6, 8, 3, bias=False),
+            "tall": nn.Conv2d(2, 40, 3, bias=False),
+            "square": nn.Conv2d(2, 16, 3, bias=False),
+            "norm": nn.BatchNorm2d(8),
+            "head": nn.Linear(8, 5, bias=False),
+        }
+    ).double()
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_the_step_of_airbench94_is_that_of_its_description(steps: int) -> None:
+    """Rates and decay as for a loss that is summed over a batch of 2,000; all shrink by 0.004 at the peak."""
+    batch, lr, norm_lr, head_lr = 2000, 0.24, 0.053 * 2000, 0.67 * 2000
+    settings = Optimizer(
+        name="muon", lr=lr, momentum=0.6, rest_momentum=0.85, nesterov=True, newton_schulz=3, unit_filters=True,
+        rest_lr_scale=norm_lr / lr, head_lr_scale=head_lr / norm_lr, weight_decay=0.004 / lr, decay_all=True,
+        even_decay=True,
+    )  # fmt: skip
+    network, plain = airbench_network(), airbench_network()
+    body = [item for item in network.named_parameters() if not item[0].startswith("head")]
+    head = decayed_and_exempt(network["head"].named_parameters(), settings, lr_scale=settings.head_lr_scale, head=True)
+    optimizer = build_optimizer(decayed_and_exempt(body, settings) + head, settings)
+    theirs = dict(plain.named_parameters())
+    sgd = torch.optim.SGD(
+        [
+            {"params": [theirs["norm.weight"], theirs["norm.bias"]], "lr": 0.053, "weight_decay": 0.004 / 0.053},
+            {"params": [theirs["head.weight"]], "lr": 0.67, "weight_decay": 0.004 / 0.67},
+        ],
+        momentum=0.85,
+        nesterov=True,
+    )
+    buffers = {name: torch.zeros_like(theirs[f"{name}.weight"]) for name in ("wide", "tall", "square")}
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        for name, parameter in network.named_parameters():
+            parameter.grad = 1e-3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            theirs[name].grad = batch * parameter.grad
+        optimizer.step()
+        sgd.step()
+        for name, buffer in buffers.items():
+            w = theirs[f"{name}.weight"]
+            moved, buffers[name] = airbench_step(w.detach(), buffer, batch * parameter_gradient(network, name), lr)
+            w.data.copy_(moved)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter, theirs[name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+def parameter_gradient(network: nn.Module, name: str) -> Tensor:
+    gradient = network.get_parameter(f"{name}.weight").grad
+    assert gradient is not None
+    return gradient
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 6])
+@pytest.mark.parametrize("unit_filters", [False, True])
+def test_with_other_steps_and_norms_muon_equals_torch_s(
+    monkeypatch: pytest.MonkeyPatch, steps: int, unit_filters: bool
+) -> None:
+    """Torch does not rescale the filters: here that is done for it, and its factor for tall ones taken out."""
+    import torch.optim._muon
+
+    monkeypatch.setattr(torch.optim._muon, "torch", DoubleForHalf("double"))
+    mine, other = matrices(), matrices()
+    decay = 0.0 if unit_filters else 0.1
+    groups = [{"params": mine, "weight_decay": 0.1, "filters": True}]
+    ours = Muon(groups, 0.02, 0.9, True, newton_schulz=steps, unit_filters=unit_filters)
+    lrs = [0.02 / max(1, len(w) / w.shape[1]) ** 0.5 if unit_filters else 0.02 for w in other]
+    theirs = [
+        torch.optim.Muon([w], lr=lr, momentum=0.9, nesterov=True, weight_decay=decay, ns_steps=steps)
+        for w, lr in zip(other, lrs, strict=True)
+    ]
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        for a, b in zip(mine, other, strict=True):
+            a.grad = torch.randn(a.shape, generator=generator, dtype=a.dtype)
+            b.grad = a.grad.clone()
+            if unit_filters:
+                b.data.mul_(len(b) ** 0.5 / b.data.norm())
+        ours.step()
+        for optimizer in theirs:
+            optimizer.step()
+    for a, b in zip(mine, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_filters_of_zeros_and_of_either_layout_are_brought_to_one_norm() -> None:
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.randn(6, 3, 3, 3))]
+    weights.append(nn.Parameter(weights[1].detach().clone().to(memory_format=torch.channels_last)))
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    Muon([{"params": weights, "weight_decay": 0.5, "filters": True}], 0.1, unit_filters=True).step()
+    assert torch.equal(weights[0], torch.zeros(2, 3))
+    torch.testing.assert_close(weights[1].norm() ** 2, torch.tensor(6.0))
+    torch.testing.assert_close(weights[2], weights[1])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.6])
+@pytest.mark.parametrize("rest", [0.0, 0.85, None])
+def test_either_part_may_go_without_a_momentum(momentum: float, rest: float | None) -> None:
+    nesterov = momentum > 0
+    settings = Optimizer(name="muon", momentum=momentum, rest_momentum=rest, nesterov=nesterov, lr=0.1, weight_decay=0)
+    weight, bias = nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(3))
+    optimizer = build_optimizer(decayed_and_exempt([("w", weight), ("b", bias)], settings), settings)
+    theirs = nn.Parameter(torch.ones(3))
+    own = momentum if rest is None else rest
+    sgd = torch.optim.SGD([theirs], lr=0.1, momentum=own, nesterov=nesterov and own > 0)
+    for _ in range(3):
+        weight.grad, bias.grad = torch.randn(3, 4), torch.randn(3)
+        theirs.grad = bias.grad.clone()
+        optimizer.step()
+        sgd.step()
+    torch.testing.assert_close(bias, theirs)
+    assert bool(torch.isfinite(weight).all())

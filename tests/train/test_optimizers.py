@@ -201,6 +201,15 @@ CHOICES = {
     "lamb": {"optimizer.name": "lamb", "clip_norm": 1.0, "average.decay": 0.9},
     "adadelta": {"optimizer.name": "adadelta", "clip_adaptive": 0.02, "average.name": "uniform"},
     "muon": {"optimizer.name": "muon", "optimizer.nesterov": True, "optimizer.rest_lr_scale": 0.1},
+    "muon as in airbench": {
+        "optimizer.name": "muon",
+        "optimizer.rest_momentum": 0.5,
+        "optimizer.newton_schulz": 3,
+        "optimizer.unit_filters": True,
+        "optimizer.even_decay": True,
+        "average.name": "lookahead",
+        "average.decay": 0.5,
+    },
     "muon decoupled": {"optimizer.name": "muon", "optimizer.decoupled": True, "average.name": "uniform"},
 }
 

@@ -165,6 +165,8 @@ def test_no_value_is_the_word_none_where_a_field_has_that_word() -> None:
             r"nothing reads it without augment\.erase above 0: set it back to",
         ),
         ({"augment": Augmentation(erase_area=(0.1, 0.2))}, r"augment\.erase_area is "),
+        ({"augment": Augmentation(border="reflect")}, r"augment\.border is 'reflect', .*\(pad does"),
+        ({"augment": Augmentation(flip=0, alternate=True)}, r"nothing reads it without augment\.flip above 0"),
         ({"augment": Augmentation(policy_ops=3)}, r"augment\.policy_ops is 3, .* choose another augment\.policy"),
         ({"augment": Augmentation(policy="autoaugment", policy_magnitude=5)}, r"policy=autoaugment does not read it"),
         ({"mix": Mixing(mixup=1.0, switch=0.2)}, r"without mix\.cutmix above 0"),

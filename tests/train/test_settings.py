@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from neocog.errors import UsageError
 from neocog.train.fit import fit
-from neocog.train.recipe import Average, Loss, Optimizer, Recipe, Schedule
+from neocog.train.optimizers import build_optimizer
+from neocog.train.recipe import Average, Focus, Loss, Optimizer, Recipe, Schedule
 from neocog.train.supervised import SupervisedTask
 
 # A value other than the default, for each field that not every optimiser reads.
@@ -23,6 +24,9 @@ OTHER = {
     "eps": 1e-2,
     "decoupled": True,
     "rest_lr_scale": 0.1,
+    "rest_momentum": 0.5,
+    "newton_schulz": 3,
+    "unit_filters": True,
 }
 NAMES = ("sgd", "adamw", "lamb", "adadelta", "muon")
 
@@ -53,7 +57,10 @@ def test_each_field_of_an_optimiser_either_changes_the_weights_or_is_refused(nam
         "adamw": {"betas", "eps"},
         "lamb": {"betas", "eps"},
         "adadelta": {"rho", "eps"},
-        "muon": {"momentum", "nesterov", "decoupled", "rest_lr_scale"},
+        "muon": {
+            *("momentum", "nesterov", "decoupled", "rest_lr_scale"),
+            *("rest_momentum", "newton_schulz", "unit_filters"),
+        },
     }
     assert refused.keys() == OTHER.keys() - reads[name]
     for field, message in refused.items():
@@ -74,6 +81,16 @@ def test_each_field_of_an_optimiser_either_changes_the_weights_or_is_refused(nam
         (Schedule, {"name": "exponential"}),
         (Average, {"name": "uniform", "decay": 0.9}),
         (Average, {"name": "uniform", "warmup": False}),
+        (Average, {"decay": 0.9, "interval": 3}),
+        (Average, {"decay": 0.9, "power": 3}),
+        (Average, {"name": "lookahead"}),
+        (Average, {"name": "lookahead", "decay": 0.5, "start": 0.5}),
+        (Average, {"name": "lookahead", "decay": 0.5, "warmup": False}),
+        (Focus, {"start": 2}),
+        (Optimizer, {"name": "lamb", "even_decay": True}),
+        (Optimizer, {"name": "adadelta", "even_decay": True}),
+        (Optimizer, {"even_decay": True, "weight_decay": 0.0}),
+        (Optimizer, {"name": "muon", "nesterov": True, "momentum": 0.0}),
         (Optimizer, {"name": "sgd", "nesterov": True, "momentum": 0.0}),
     ],
 )
@@ -95,6 +112,21 @@ def test_defaults_go_with_every_choice() -> None:
     for optimizer, loss in itertools.product(NAMES, ("cross_entropy", "binary_cross_entropy", "margin")):
         recipe = Recipe(optimizer=Optimizer(name=optimizer), loss=Loss(name=loss), average=Average(name="uniform"))
         assert recipe.override({}) == recipe
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_even_decay_shrinks_what_moves_faster_by_no_more(name: str) -> None:
+    """A parameter whose gradient is zero moves by its decay alone."""
+    settings = Optimizer(name=name, lr=0.1, weight_decay=0.2, even_decay=True, head_lr_scale=5.0)
+    task = SupervisedTask(make_network())
+    optimizer = build_optimizer(task.param_groups(settings), settings)
+    before = {name: parameter.detach().clone() for name, parameter in task.network.named_parameters()}
+    for parameter in task.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in task.network.named_parameters():
+        factor = 1 - 0.1 * 0.2 if parameter.ndim > 1 else 1.0
+        torch.testing.assert_close(parameter.detach(), factor * before[name])
 
 
 def test_an_average_is_on_where_it_is_uniform_or_decays() -> None:

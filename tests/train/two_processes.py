@@ -19,6 +19,8 @@ from neocog.jobs._epochs import EpochLog
 from neocog.train.distributed import Together, join_processes, leave_processes, once
 from neocog.train.fit import fit
 from neocog.train.recipe import Recipe
+from neocog.train.state import State
+from neocog.train.supervised import SupervisedTask
 
 
 def main(out: str, *settings: str) -> None:
@@ -32,11 +34,35 @@ def main(out: str, *settings: str) -> None:
     leave_processes()
 
 
-def train(kind: str, accumulate: int) -> dict[str, Any]:
-    recipe = Recipe(epochs=2, batch_size=8)
+RECIPE = Recipe(epochs=2, batch_size=8)
+
+
+def build(kind: str, accumulate: int) -> tuple[SupervisedTask, TensorBatches, Together]:
     task = make_task(kind)
     sync = Together(task)
-    batches = TensorBatches(accumulate=accumulate, rank=sync.rank, world_size=sync.world_size)
+    order = task.focus.order if task.focus else None
+    batches = TensorBatches(accumulate=accumulate, rank=sync.rank, world_size=sync.world_size, order=order)
+    return task, batches, sync
+
+
+def resumed(kind: str, accumulate: int, stop: int) -> dict[str, Any]:
+    """Train up to a step, and from there with new processes, as it were, that know what the main one saved."""
+    task, batches, sync = build(kind, accumulate)
+    for state in fit(task, batches, RECIPE, sync=sync):
+        if state.step == stop:
+            break
+    saved = ({name: tensor.clone() for name, tensor in state.tensors().items()}, state.meta())
+    kept, meta = once(lambda: saved)
+    task, batches, sync = build(kind, accumulate)
+    state = State.start(task, RECIPE, batches.steps_per_epoch)
+    state.restore(kept, meta)
+    *_, state = fit(task, batches, RECIPE, state, sync=sync)
+    return task.state_dict()
+
+
+def train(kind: str, accumulate: int) -> dict[str, Any]:
+    recipe = RECIPE
+    task, batches, sync = build(kind, accumulate)
     log, rows = EpochLog(), []
     for state in fit(task, batches, recipe, sync=sync):
         log.add(state, waited=0.0)
@@ -55,6 +81,8 @@ def train(kind: str, accumulate: int) -> dict[str, Any]:
         errors.append(str(error))
     return {
         "weights": task.state_dict(),
+        "resumed": [resumed(kind, accumulate, stop) for stop in (2, 3, 4)] if kind == "focused" else [],
+        "latest": sync.gather(task.focus.latest if task.focus else torch.zeros(1)),
         "step": state.step,
         "looks": sync.module.find_unused_parameters,  # for parameters without a gradient
         "rows": rows,

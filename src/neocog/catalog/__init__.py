@@ -9,11 +9,13 @@
 One TOML file per family stands beside this module. Reading them needs no torch, so that listing names is instant.
 """
 
-from neocog.catalog._entry import Entry, Published, Weights
+from neocog.catalog._entry import IMAGENET_MEAN, IMAGENET_STD, Entry, Published, Weights
 from neocog.catalog._fetch import fetch_weights, find_weights, local_file, weights_at_hand
 from neocog.catalog._files import check_pattern, describe, imagenet_classes, list_models
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "Entry",
     "Published",
     "Weights",

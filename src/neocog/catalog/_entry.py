@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
+"""Of the (red, green, blue) of ImageNet's training photographs, on the scale of [0, 1], as fb.resnet.torch used it."""
+
+IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
+"""Their standard deviation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -67,8 +73,8 @@ class Weights:
     test_size: int | None = None
     test_crop_pct: float | None = None
     interpolation: str = "bicubic"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     licence: str = "unknown"
     source: str = "timm"
     top1: float | None = None

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from neocog._machine import use_huge_pages
 from neocog._version import __version__
 from neocog.cli import recipes as recipe_commands
 from neocog.cli._errors import BROKEN_PIPE, INTERRUPTED, TRACEBACK_VARIABLE, explain
@@ -105,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _quieten_libraries()
+    use_huge_pages()
     try:
         code = _run(given or ["--help"])
         sys.stdout.flush()

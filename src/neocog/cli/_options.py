@@ -33,12 +33,12 @@ Device = Annotated[
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Where local copies of a named data set lie.")]
 BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Images that go through the network at once.")]
 Views = Annotated[
-    Literal["centre", "flip", "ten_crop", "multi_scale"],
+    Literal["centre", "flip", "flip_shift", "ten_crop", "multi_scale"],
     typer.Option(
         "--views",
         metavar="VIEWS",
-        help="Averaged: centre (one crop), flip (and its mirror image), ten_crop (corners and centre, and their mirror "
-        "images) or multi_scale (three sizes, and their mirror images).",
+        help="Averaged: centre (one crop), flip (and its mirror image), flip_shift (and both moved by a pixel), "
+        "ten_crop (corners and centre, and their mirror images) or multi_scale (three sizes, and their mirror images).",
     ),
 ]
 ModelName = Annotated[

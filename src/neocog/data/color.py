@@ -16,7 +16,14 @@ COMPONENTS = ((-0.5675, -0.5808, -0.5836), (0.7192, -0.0045, -0.6948), (0.4009, 
 """These components, directions in (red, green, blue), as fb.resnet.torch published them (Gross and Wilber 2016)."""
 
 
-def jitter(images: Tensor, brightness: Tensor | None, contrast: Tensor | None, saturation: Tensor | None) -> Tensor:
+def jitter(
+    images: Tensor,
+    brightness: Tensor | None,
+    contrast: Tensor | None,
+    saturation: Tensor | None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
     """Change brightness, then contrast, then saturation, each by its own factor for each image.
 
     Args:
@@ -24,17 +31,18 @@ def jitter(images: Tensor, brightness: Tensor | None, contrast: Tensor | None, s
         brightness: `(N,)` factors on the image; None leaves it as it is, here and below.
         contrast: `(N,)` factors on its distance from its mean grey.
         saturation: `(N,)` factors on its distance from grey.
+        out: where the result is written, which may be `images`; None for new memory.
 
     Returns:
         uint8 `(N, C, H, W)`.
     """
+    result = torch.empty_like(images, memory_format=torch.contiguous_format) if out is None else out
     if one_by_one(images):
-        return _jitter_one_by_one(images, brightness, contrast, saturation)
+        return _jitter_one_by_one(images, brightness, contrast, saturation, result)
     columns = [
         None if factors is None else factors.to(images.device, torch.float32).view(-1, 1, 1, 1)
         for factors in (brightness, contrast, saturation)
     ]
-    result = torch.empty_like(images)
     for first in range(0, len(images), size := in_cache(images)):
         place = slice(first, first + size)
         lighter, sharper, fuller = (None if column is None else column[place] for column in columns)
@@ -62,37 +70,42 @@ def one_by_one(images: Tensor) -> bool:
 
 
 def _jitter_one_by_one(
-    images: Tensor, brightness: Tensor | None, contrast: Tensor | None, saturation: Tensor | None
+    images: Tensor, brightness: Tensor | None, contrast: Tensor | None, saturation: Tensor | None, result: Tensor
 ) -> Tensor:
-    """As `jitter`, in place and with as few passes over the pixels as the changes allow: twice as fast.
+    """As `jitter`, with as few passes over the pixels as the changes allow: three times as fast.
 
-    Eight pixels in a million come out one level apart, where another order of the sums crosses a half.
+    All three changes are affine where nothing is clamped, so that one product of a matrix with the pixels, and with a
+    row of ones, makes them all. What a change would clamp is clamped before it, at the value that would become 0 or
+    255. Eight pixels in a million come out one level apart, where another order of the sums crosses a half.
     """
-    result = torch.empty_like(images, memory_format=torch.contiguous_format)
     channels = images.shape[1]
-    pixels = torch.empty(channels, images[0, 0].numel())
-    mixed = torch.empty_like(pixels)
+    augmented = torch.ones(channels + 1, images[0, 0].numel())
+    pixels, mixed = augmented[:channels], torch.empty(channels, augmented.shape[1])
     luma = torch.tensor(_LUMA if channels == 3 else (1.0,))
-    same = [1.0] * len(images)
-    lighter, sharper, fuller = (same if each is None else each.tolist() for each in (brightness, contrast, saturation))
-    for source, place, light, sharp, full in zip(images, result, lighter, sharper, fuller, strict=True):
+    same = torch.ones(len(images))
+    # What is multiplied by nothing at all is divided by it below.
+    lights = same if brightness is None else brightness.to(torch.float32).clamp(min=1e-6)
+    sharps = same if contrast is None else contrast.to(torch.float32)
+    fulls = same if saturation is None or channels == 1 else saturation.to(torch.float32)  # grey has no colours to move
+    column = fulls.view(-1, 1, 1)
+    colours = column * torch.eye(channels) + (1 - column) * luma  # (N, C, C), whose rows add up to 1
+    products = torch.cat([colours * (lights * sharps).view(-1, 1, 1), torch.empty(len(images), channels, 1)], 2)
+    factors = zip(lights.tolist(), sharps.tolist(), fulls.tolist(), strict=True)
+    for source, place, product, (light, sharp, full) in zip(images, result, products, factors, strict=True):
         pixels.view(source.shape).copy_(source)
-        if light > 1:  # what gets darker needs no clamping, and is done together with the contrast
-            pixels.mul_(light).clamp_(max=255)
-            light = 1.0
+        if light > 1:
+            pixels.clamp_(max=255 / light)
+        added, factor = 0.0, light * sharp
         if contrast is not None:
-            mean = light * (pixels.mean(1) @ luma)
-            torch.add(mean * (1 - sharp), pixels, alpha=sharp * light, out=pixels)
+            added = light * float(pixels.mean(1) @ luma) * (1 - sharp)
             if sharp > 1:
-                pixels.clamp_(0, 255)
-        elif light < 1:
-            pixels.mul_(light)
-        values = pixels
-        if saturation is not None and channels == 3:
-            torch.mm(full * torch.eye(3) + (1 - full) * luma.expand(3, 3), pixels, out=mixed)
-            values = mixed.clamp_(0, 255) if full > 1 else mixed
+                pixels.clamp_(-added / factor, (255 - added) / factor)
+        product[:, channels] = added + 0.5  # with the half, cutting off the fraction rounds
+        torch.mm(product, augmented, out=mixed)
+        if full > 1:
+            mixed.clamp_(0, 255)
         # NumPy's conversion to bytes is vectorised, PyTorch's is not.
-        np.copyto(place.view(channels, -1).numpy(), values.round_().numpy(), casting="unsafe")
+        np.copyto(place.view(channels, -1).numpy(), mixed.numpy(), casting="unsafe")
     return result
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neocog.data.color import one_by_one
+from neocog.errors import UsageError
 
 Draws = npt.NDArray[np.float64]
 Sides = int | npt.NDArray[np.int64] | npt.NDArray[np.float64]
@@ -137,16 +138,84 @@ def shift(images: Tensor, places: Tensor, border: int, mirrored: Tensor | None =
     starts = (top * stride + left).view(-1, 1, 1) + (where * (channels * depth * stride)).view(-1, 1, 1)
     starts = starts + (torch.arange(channels) * (depth * stride)).view(-1, 1)
     starts = starts + torch.arange(height) * stride
+    return _runs(flat, starts, images)
+
+
+def shift_reflected(images: Tensor, places: Tensor, border: int, mirrored: Tensor | None = None) -> Tensor:
+    """As `shift`, with the image reflected on all sides in place of zeros: NumPy's `pad(mode="reflect")`.
+
+    The row at the edge is not repeated: beyond rows 0, 1, 2 lie 1, 2. Above and below, a row of the result is another
+    row of the image, so that only columns are added. Those cost most, being bytes apart; a batch sorted by where each
+    image is cut has those that see a column side by side, and a column is made for no others.
+
+    Args:
+        images: uint8 `(N, C, H, W)`.
+        places: float64 `(N, 2)` in [0, 1) on the CPU: from the top and from the left.
+        border: pixels on each side.
+        mirrored: bool `(N,)` on the CPU: which results to mirror left and right; None for none.
+
+    Returns:
+        uint8 `(N, C, H, W)`, contiguous.
+
+    Raises:
+        UsageError: the border is not narrower than the image.
+    """
+    count, channels, height, width = images.shape
+    check_reflection(border, (height, width))
+    top, left = (places * (2 * border + 1)).floor().to(torch.int64).unbind(1)
+    # Those to be mirrored come last; cut from the right to the left, and then from the left to the right.
+    rank, plain = 2 * border - left, count
+    if mirrored is not None:
+        left = torch.where(mirrored, 2 * border - left, left)
+        rank, plain = torch.where(mirrored, 2 * border + 1 + left, rank), count - int(mirrored.sum())
+    order = rank.argsort(stable=True)
+    where = torch.empty_like(order)
+    where[order] = torch.arange(count)
+    below = [0, *rank.bincount(minlength=4 * border + 2).cumsum(0).tolist()]  # images of a smaller rank than each
+
+    stride = width + 2 * border
+    flat = images.new_empty(count * channels * height * stride)
+    inner = flat.view(count, channels, height, stride)
+    images = images.index_select(0, order.to(images.device))
+    inner[:plain, ..., border : border + width] = images[:plain]
+    if plain < count:
+        inner[plain:, ..., border : border + width] = images[plain:].flip(-1)
+    for beyond in range(1, border + 1):
+        first, last = border, border + width - 1
+        left_out = inner[below[border + beyond] : below[3 * border + 2 - beyond]]
+        left_out[..., first - beyond] = left_out[..., first + beyond]
+        for right_out in (inner[: below[border + 1 - beyond]], inner[below[3 * border + 1 + beyond] :]):
+            right_out[..., last + beyond] = right_out[..., last - beyond]
+
+    lines = torch.arange(-border, height + border).abs()
+    lines = torch.minimum(lines, 2 * (height - 1) - lines) * stride
+    starts = (lines.unfold(0, height, 1)[top] + left.view(-1, 1)).view(count, 1, height)
+    starts = starts + (where.view(-1, 1, 1) * channels + torch.arange(channels).view(-1, 1)) * (height * stride)
+    return _runs(flat, starts, images)
+
+
+def check_reflection(border: int, size: tuple[int, int]) -> None:
+    """Raise `UsageError` where an image of `size` (height, width) has too few pixels to be reflected over `border`."""
+    if border >= min(size):
+        height, width = size
+        raise UsageError(
+            f"a border of {border} pixels cannot be reflected from an image of {height}x{width}, which has "
+            f"{min(size) - 1} beside the one at its edge; choose {min(size) - 1} pixels or fewer"
+        )
+
+
+def _runs(flat: Tensor, starts: Tensor, like: Tensor) -> Tensor:
+    """Return a batch of the shape of `like` `(N, C, H, W)` whose rows are the W bytes of `flat` from `starts` on."""
+    width = like.shape[-1]
     runs = flat.as_strided((flat.numel() - width + 1, width), (1, 1))
-    return runs.index_select(0, starts.view(-1).to(images.device)).view(images.shape)
+    return runs.index_select(0, starts.reshape(-1).to(flat.device)).view(like.shape)
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """Mirror the images `(N, C, H, W)` left and right that are chosen, bool `(N,)` on the CPU."""
+    """Mirror, in place, the images `(N, C, H, W)` left and right that are chosen, bool `(N,)` on the CPU."""
     places = chosen.nonzero().view(-1).to(images.device)
     if one_by_one(images):
-        result = images.clone()
         for place in places.tolist():
-            result[place] = images[place].flip(-1)
-        return result
-    return images.index_copy(0, places, images.index_select(0, places).flip(-1))
+            images[place] = images[place].flip(-1)
+        return images
+    return images.index_copy_(0, places, images.index_select(0, places).flip(-1))

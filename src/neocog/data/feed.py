@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from neocog.data.augment import finish
-from neocog.data.memory import MemoryImages, decode
+from neocog.data.memory import MemoryImages, belongs_in_memory, decode
 from neocog.data.mixing import Mixing, mix
 from neocog.data.preprocess import normalise
 from neocog.data.streaming import Look, Request, StreamedImages, request_keys
-from neocog.data.table import SMALL_SIDE, Split
+from neocog.data.table import Split
 
 if TYPE_CHECKING:
     from neocog.data.cache import PhotoCache
@@ -101,7 +101,9 @@ class Feed:
                 batch = Batch(*mixed, batch.indices)
             number += 1
             self.waited += perf_counter() - began
+            del pair  # what is held here would lie in memory beside the next batch
             yield batch
+            del batch
 
     def _finish(self, request: Request, pixels: Tensor) -> Batch:
         preprocessing, augmentation = request.look or self.look
@@ -134,13 +136,12 @@ def open_images(
         look: how they are prepared and varied.
         workers: processes that decode photographs.
         device: where batches are needed.
-        in_memory: keep the decoded images in memory; None where they are small enough.
+        in_memory: keep the decoded images in memory; None where `belongs_in_memory` says so.
         keep_workers: let workers live from one epoch to the next.
         cache: decoded photographs on disk.
     """
     if in_memory is None:
-        # Small images that the network sees much enlarged would fill the memory after all.
-        in_memory = len(split) > 0 and max(look.preprocessing.size) <= SMALL_SIDE and split.small
+        in_memory = belongs_in_memory(split, look.preprocessing.size)
     if in_memory:
         return MemoryImages(decode(split, look.preprocessing).to(device), look)
     return StreamedImages(

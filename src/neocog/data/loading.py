@@ -1,6 +1,7 @@
 """From a split to the batches that a network trains on or is measured on.
 
-The order of an epoch and the key of every image are decided here, in the main process, from (seed, epoch) alone.
+The order of an epoch and the key of every image are decided here, in the main process, from (seed, epoch) alone, or
+by an order that is handed in and answers for an epoch always the same.
 Two kinds of store fetch what is asked for: `MemoryImages` for small images, decoded once, and `StreamedImages`
 for photographs, decoded by workers. Both give uint8; normalisation happens here, on the training device.
 """
@@ -12,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch import Tensor
 
 from neocog.data.augment import Augmentation
 from neocog.data.feed import Batch, Feed, open_images
@@ -29,6 +31,8 @@ __all__ = ["Batch", "Batches", "EvaluationBatches", "TrainingBatches"]
 __all__ += ["evaluation_batches", "measure_mean_std", "training_batches"]
 
 Looks = Callable[[int], tuple[Look, Mixing]]
+Order = Callable[[int], Tensor]
+"""The images that an epoch shows, in order: int64 `(images of the split,)` on the CPU. Some may come several times."""
 
 _BLOCK = 256  # images that `measure_mean_std` reads at once
 _PLAIN = Augmentation(crop="none", flip=0)
@@ -59,13 +63,13 @@ class TrainingBatches:
     """
 
     def __init__(
-        self, feed: Feed, *, batch_size: int, seed: int, parts: range, of: int, repeats: int, looks: Looks
+        self, feed: Feed, *, batch_size: int, seed: int, parts: range, of: int, repeats: int, looks: Looks, order: Order
     ) -> None:
         self.batch_size = batch_size
         self.steps_per_epoch = feed.size // batch_size
         self._feed, self._seed = feed, seed
         self._parts, self._of, self._share = parts, of, batch_size // of
-        self._repeats, self._looks = repeats, looks
+        self._repeats, self._looks, self._order = repeats, looks, order
 
     @property
     def waited(self) -> float:
@@ -81,24 +85,41 @@ class TrainingBatches:
             DataError: an image cannot be decoded; the message names it.
         """
         look, mixing = self._looks(epoch)
+        look.augmentation.check_size(look.preprocessing.size)
         told = None if look == self._feed.look else look
-        order = epoch_order(self._seed, epoch, self._feed.size).tolist()
+        order = self._order(epoch).repeat_interleave(self._repeats)[: self.steps_per_epoch * self.batch_size]
+        shown, copies = order.tolist(), times_before(order).tolist()
+        again = any(copies)
         requests, keys = [], []
         for step in range(start, self.steps_per_epoch):
             for part in self._parts:
                 number = step * self._of + part  # of the micro-batch, over all processes
-                places = range(number * self._share, (number + 1) * self._share)
-                indices = [order[place // self._repeats] for place in places]
-                copies = [place % self._repeats for place in places] if self._repeats > 1 else None
-                requests.append(Request(indices, (self._seed, epoch), copies, told))
+                places = slice(number * self._share, (number + 1) * self._share)
+                requests.append(Request(shown[places], (self._seed, epoch), copies[places] if again else None, told))
                 keys.append(hash_key(self._seed, epoch, number, stream=Stream.MIX))
         batches = self._feed.batches(requests, mixing, keys)
         for _ in range(start, self.steps_per_epoch):
             yield list(islice(batches, len(self._parts)))
 
+    def unvaried(self, images: int) -> Iterator[Batch]:
+        """Yield the first so many images of the first epoch as prediction sees them, not varied and not blended.
+
+        They are the same in every process; of fewer images there are, all.
+        """
+        order = self._order(0)[:images].tolist()
+        firsts = range(0, len(order), _BLOCK)
+        return self._feed.batches([Request(order[first : first + _BLOCK], None) for first in firsts], Mixing(), ())
+
     def close(self) -> None:
         """End the workers, if there are any; `steps` would start new ones."""
         self._feed.close()
+
+
+def times_before(values: Tensor) -> Tensor:
+    """Return for each of int64 `(N,)` how often the same value came before it."""
+    ordered, places = values.sort(stable=True)
+    since_the_first = torch.arange(len(values)) - torch.searchsorted(ordered, ordered)
+    return torch.empty_like(values).index_copy_(0, places, since_the_first)
 
 
 class EvaluationBatches:
@@ -138,10 +159,11 @@ def training_batches(
     repeats: int = 1,
     mixing: Mixing | None = None,
     looks: Looks | None = None,
+    order: Order | None = None,
     classes: int | None = None,
     cache: PhotoCache | None = None,
 ) -> TrainingBatches:
-    """Return a split's batches for training; they are a function of the data, the settings and `seed` alone.
+    """Return a split's batches for training; they are a function of the data, the settings, `order` and `seed` alone.
 
     A step's `batch_size` images are cut, in order, into `world_size * accumulate` equal micro-batches. Process
     `rank` takes the `accumulate` of them from number `rank * accumulate` on. So two processes compute what one
@@ -172,6 +194,8 @@ def training_batches(
         looks: what an epoch, counted from 0, has instead of `preprocessing`, `augmentation` and `mixing`, for settings
             that vary as training goes on. Images in memory are kept at the size of `preprocessing` and resized from
             there, so let that be the largest.
+        order: which images an epoch, counted from 0, shows, and in which order; None for all of them in one that `seed`
+            decides. An image that comes again in an epoch is varied differently each time.
         classes: of targets that are blended; None takes the split's.
         cache: decoded photographs on disk, from `neocog.data.cache.open_cache`.
 
@@ -210,6 +234,7 @@ def training_batches(
         of=micro_batches,
         repeats=repeats,
         looks=looks or (lambda epoch: usual),
+        order=order or (lambda epoch: epoch_order(seed, epoch, len(split))),
     )
 
 

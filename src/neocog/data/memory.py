@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from neocog._machine import available_cores
-from neocog.data.augment import augment, draw
+from neocog.data.augment import augment
 from neocog.data.preprocess import Preprocessing
-from neocog.data.streaming import Look, Request, StreamedImages, request_keys
-from neocog.data.table import Split
+from neocog.data.streaming import Look, Request, StreamedImages, request_draws
+from neocog.data.table import SMALL_SIDE, Split
 
 _BLOCK = 512  # images that a process decodes at once
 _TOGETHER = 1024  # images of several batches that are varied at once
 _FEW = 4 * _BLOCK  # so many are decoded before other processes have been started
 
 _decoded: WeakKeyDictionary[Split, dict[Preprocessing, Tensor]] = WeakKeyDictionary()
+
+
+def is_small(size: tuple[int, int]) -> bool:
+    """Return whether images prepared at this (height, width) may be held in memory, if there are not too many."""
+    return max(size) <= SMALL_SIDE
+
+
+def belongs_in_memory(split: Split, size: tuple[int, int]) -> bool:
+    """Return whether a split's images are to be decoded once and held in memory.
+
+    Args:
+        split: the images; see `Split.small`.
+        size: the largest (height, width) at which they are prepared: small images that the network sees much enlarged
+            would fill the memory after all.
+    """
+    return len(split) > 0 and is_small(size) and split.small
 
 
 def decode(split: Split, preprocessing: Preprocessing) -> Tensor:
@@ -77,14 +94,25 @@ class MemoryImages:
         """Yield the batches of requests of one key and one look."""
         if not requests:
             return
-        preprocessing, augmentation = requests[0].look or self._look
-        indices = [torch.tensor(request.indices, dtype=torch.int64) for request in requests]
-        block = self._pixels.index_select(0, torch.cat(indices).to(self._pixels.device))
-        if requests[0].key is not None:
-            keys = torch.cat([request_keys(*pair) for pair in zip(requests, indices, strict=True)])
-            draws = draw(keys, augmentation)
+        together = _joined(requests)
+        preprocessing, augmentation = together.look or self._look
+        indices = torch.tensor(together.indices, dtype=torch.int64)
+        block = self._pixels.index_select(0, indices.to(self._pixels.device))
+        if together.key is not None:
+            draws = request_draws(together, indices, augmentation)
             block = augment(block, draws, augmentation, preprocessing.interpolation, preprocessing.size)
         yield from torch.split(block, [len(request.indices) for request in requests])
 
     def close(self) -> None:
         """Do nothing: there are no workers to end."""
+
+
+def _joined(requests: Sequence[Request]) -> Request:
+    """Return requests of one key and one look as one."""
+    if len(requests) == 1:
+        return requests[0]
+    copies = None
+    if any(request.copies is not None for request in requests):
+        each = [[0] * len(request.indices) if request.copies is None else request.copies for request in requests]
+        copies = list(chain.from_iterable(each))
+    return requests[0]._replace(indices=list(chain.from_iterable(r.indices for r in requests)), copies=copies)

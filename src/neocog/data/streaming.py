@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from neocog.data.augment import Augmentation, augment, crop_boxes, draw, vary_cropped
+from neocog.data.augment import Augmentation, augment, crop_boxes, draw_in_epoch, vary_cropped
 from neocog.data.cache import PhotoCache
 from neocog.data.decoding import Photograph, prepare_decoder, unpacked
 from neocog.data.keys import hash_key
@@ -63,10 +63,22 @@ class Request(NamedTuple):
 
 def request_keys(request: Request, indices: Tensor) -> Tensor:
     """Return the keys of a request's images, int64 `(N,)`; `indices` are the request's, as a tensor."""
+    return hash_key(*_varying(request), indices, _copies(request))
+
+
+def request_draws(request: Request, indices: Tensor, augmentation: Augmentation) -> Tensor:
+    """Return what `augmentation` draws for a request's images, as `draw` does; `indices` are theirs, as a tensor."""
+    return draw_in_epoch(_varying(request), indices, _copies(request), augmentation)
+
+
+def _varying(request: Request) -> tuple[int, int]:
     if request.key is None:
         raise ValueError("a request without a key varies nothing")
-    copies = 0 if request.copies is None else torch.tensor(request.copies, dtype=torch.int64)
-    return hash_key(*request.key, indices, copies)
+    return request.key
+
+
+def _copies(request: Request) -> int | Tensor:
+    return 0 if request.copies is None else torch.tensor(request.copies, dtype=torch.int64)
 
 
 class StreamedImages:
@@ -137,7 +149,7 @@ class _Reader(Dataset[Tensor | DataError]):
         if request.key is None or augmentation is None:
             self._fill_whole(batch, request.indices, preprocessing)
             return batch
-        draws = draw(request_keys(request, torch.tensor(request.indices, dtype=torch.int64)), augmentation)
+        draws = request_draws(request, torch.tensor(request.indices, dtype=torch.int64), augmentation)
         if augmentation.crop not in _BOXES:
             self._fill_whole(batch, request.indices, preprocessing, self._cache)
             return augment(batch, draws, augmentation, preprocessing.interpolation)

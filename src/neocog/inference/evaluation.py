@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from neocog.data.preprocess import Preprocessing
 from neocog.errors import DataError, UsageError
 from neocog.inference.metrics import ClassificationReport, measure
-from neocog.inference.views import Showing, View, in_parts, mean_of_posteriors, showings
+from neocog.inference.views import Showing, View, mean_of_posteriors, showings
 
 if TYPE_CHECKING:
     from neocog.data.loading import Batch
@@ -89,7 +90,8 @@ def evaluate_views(
     """Measure `network` on several views of each image, averaged; see `neocog.inference.views.showings`.
 
     The images are read once for each showing: three times for "multi_scale", else once. Views go through the network
-    one after the other, larger ones in smaller batches, so that they take about as much memory as the centre crop.
+    one after the other, larger ones in smaller batches: beside a batch as it was prepared there are never more of its
+    pixels than those of one batch of the usual size, however many views there are.
 
     Args:
         network: images `(N, C, H, W)` to logits `(N, K)`, on the batches' device.
@@ -153,11 +155,12 @@ class _Shown:
 
     def logits(self, network: nn.Module, images: Tensor, multi_label: bool, precision: PrecisionName) -> Tensor:
         """Return the logits of the mean posterior over the views of `images`."""
+        forward = partial(_forward, network, precision=precision)
         views = (
-            torch.cat([_forward(network, part, precision) for part in in_parts(view, self.usual)])
-            for view in self.way.cut(images)
+            torch.cat(list(map(forward, parts)))  # a comprehension would keep each part until the next is made
+            for parts in self.way.cut(images, self.usual)
         )
-        return mean_of_posteriors(views, multi_label)
+        return mean_of_posteriors(views, multi_label, self.way.weights)
 
 
 def _gather(
@@ -171,7 +174,7 @@ def _gather(
     """Run the network over all batches; None shows it the images as they come."""
     logits, targets, indices = [], [], []
     with evaluating(network):
-        for number, batch in enumerate(batches, start=1):
+        for batch in batches:  # without `enumerate`, which would hold a batch while the next is made
             if shown is None:
                 given = _forward(network, batch.images, precision)
             else:
@@ -179,8 +182,9 @@ def _gather(
             logits.append(given.cpu())
             targets.append(batch.targets.cpu())
             indices.append(batch.indices.cpu())
+            del batch
             if progress:
-                progress(number, len(batches))
+                progress(len(logits), len(batches))
     if not logits:
         raise DataError("there are no images to measure")
     return Outputs(torch.cat(logits), torch.cat(targets), torch.cat(indices))

@@ -20,7 +20,7 @@ from neocog.data.preprocess import open_image, preprocess
 from neocog.errors import DataError
 from neocog.inference.evaluation import PrecisionName, autocast
 from neocog.inference.model_file import LoadedModel
-from neocog.inference.views import Showing, View, in_parts, mean_of_posteriors, showings
+from neocog.inference.views import Showing, View, mean_of_posteriors, showings
 
 LARGEST_POOL = 8  # threads that decode; one network on a CPU is not fed faster by more
 
@@ -102,13 +102,14 @@ def _mean_logits(
 
     def each_view() -> Iterator[Tensor]:
         for way, prepared in zip(ways, zip(*images, strict=True), strict=True):
-            for view in way.cut(torch.stack(prepared).to(model.device)):
+            for parts in way.cut(torch.stack(prepared).to(model.device), model.card.preprocessing.size):
                 with autocast(model.device, precision):
-                    given = [model.network(part) for part in in_parts(view, model.card.preprocessing.size)]
+                    given = list(map(model.network, parts))
                 yield torch.cat(given).float()
 
     with torch.inference_mode():
-        return mean_of_posteriors(each_view(), model.card.multi_label)
+        weights = [weight for way in ways for weight in way.weights]
+        return mean_of_posteriors(each_view(), model.card.multi_label, weights)
 
 
 def _classify(

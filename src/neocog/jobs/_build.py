@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from neocog.data.loading import EvaluationBatches, TrainingBatches, evaluation_batches, training_batches
+from neocog.data.loading import EvaluationBatches, Order, TrainingBatches, evaluation_batches, training_batches
+from neocog.data.memory import is_small
 from neocog.data.preprocess import Preprocessing
-from neocog.data.table import SMALL_SIDE, Split, Splits
+from neocog.data.table import Split, Splits
 from neocog.jobs._cache import open_photographs
 from neocog.jobs._plan import Plan
 from neocog.jobs._preprocessing import look_of, sizes_seen
 from neocog.jobs.listener import Listener
 from neocog.models import Classifier, create_model
 from neocog.train.deep_supervision import DeepSupervisionTask
+from neocog.train.focus import FocusedOrder
 from neocog.train.self_organising import SelfOrganisingTask
 from neocog.train.supervised import SupervisedTask
 
@@ -40,6 +42,9 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
             freeze_norms=recipe.freeze_norms,
             unfreeze=recipe.unfreeze,
             loss_at=loss_at,
+            whiten=recipe.whiten,
+            identity=recipe.identity,
+            stem_epochs=recipe.stem_epochs,
         )
     elif recipe.organise:
         task = SelfOrganisingTask(network, recipe.loss, images=recipe.organise, class_weights=weights, loss_at=loss_at)
@@ -52,7 +57,12 @@ def build_task(plan: Plan, splits: Splits, *, fresh: bool = True) -> SupervisedT
             freeze_norms=recipe.freeze_norms,
             unfreeze=recipe.unfreeze,
             loss_at=loss_at,
+            whiten=recipe.whiten,
+            identity=recipe.identity,
+            stem_epochs=recipe.stem_epochs,
         )
+    if (focus := recipe.focus).share:
+        task.focus = FocusedOrder(len(splits.train), seed=recipe.seed, share=focus.share, start=focus.start)
     return task.to(plan.device)
 
 
@@ -76,9 +86,16 @@ def class_weights(splits: Splits) -> torch.Tensor:
 
 
 def build_batches(
-    plan: Plan, split: Split, *, rank: int = 0, world_size: int = 1, listener: Listener | None = None
+    plan: Plan,
+    split: Split,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    listener: Listener | None = None,
+    task: SupervisedTask | None = None,
 ) -> TrainingBatches:
-    """Return the training batches of one process."""
+    """Return the training batches of one process, in the order that `task` wants, if it wants one."""
+    order: Order | None = None if task is None or task.focus is None else task.focus.order
     recipe, usual = plan.recipe, plan.preprocessing
     workers = int(recipe.workers)
     cache = open_photographs(
@@ -100,6 +117,7 @@ def build_batches(
         repeats=recipe.repeats,
         mixing=recipe.mix,
         looks=(lambda epoch: look_of(recipe, usual, epoch)) if recipe.vary else None,
+        order=order,
         cache=cache,
     )
 
@@ -114,5 +132,5 @@ def measuring_batches(plan: Plan, split: Split, preprocessing: Preprocessing | N
         workers=int(plan.recipe.workers),
         device=plan.device,
         channels_last=bool(plan.recipe.channels_last),
-        in_memory=plan.in_memory and max(way.size) <= SMALL_SIDE,
+        in_memory=plan.in_memory and is_small(way.size),
     )

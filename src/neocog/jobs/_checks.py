@@ -8,13 +8,14 @@ from neocog.catalog import describe, weights_at_hand
 from neocog.data.preprocess import Preprocessing
 from neocog.errors import UsageError
 from neocog.inference.evaluation import check_views
-from neocog.jobs._preprocessing import sizes_seen
+from neocog.jobs._preprocessing import look_of, sizes_seen
 from neocog.jobs.listener import Listener
 from neocog.models import Classifier, create_model, tap
 from neocog.recipes import Facts, Recipe
 from neocog.train.depth import parts_by_depth
 from neocog.train.self_organising import check_self_organising
-from neocog.train.supervised import parts_held_back
+from neocog.train.supervised import parts_held_back, stem_that_moves
+from neocog.train.whitening import check_whitening
 
 
 def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> Classifier:
@@ -23,9 +24,15 @@ def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) ->
         network = create_model(recipe.model, num_classes=classes, in_chans=preprocessing.channels, **recipe.edits)
         for size in sizes_seen(recipe, preprocessing):
             network.check_input(torch.empty(1, preprocessing.channels, *size))
+        check_sizes_varied(recipe, preprocessing)
         check_views(network, preprocessing, recipe.views)
         if recipe.organise:
             check_self_organising(network)
+        if recipe.whiten:
+            check_whitening(network)
+            network.get_submodule(network.stem_name).get_parameter("weight").requires_grad_(False)
+        if recipe.stem_epochs is not None:
+            stem_that_moves(network)
         if heads := network.auxiliary_heads:
             for size in sizes_seen(recipe, preprocessing):
                 with tap(network.eval(), list(heads)) as seen:
@@ -33,6 +40,14 @@ def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) ->
                 for stage, head in heads.items():
                     head(seen[stage])
     return network
+
+
+def check_sizes_varied(recipe: Recipe, preprocessing: Preprocessing) -> None:
+    """Raise `UsageError` where the training images of some epoch would be too small to be varied as the recipe says."""
+    starts = {epoch for pairs in recipe.vary.values() for epoch, _ in pairs if epoch < recipe.epochs} | {0}
+    for epoch in sorted(starts):
+        look, _ = look_of(recipe, preprocessing, epoch)
+        look.augmentation.check_size(look.preprocessing.size)
 
 
 def say_choices(recipe: Recipe, network: Classifier, facts: Facts, listener: Listener) -> None:

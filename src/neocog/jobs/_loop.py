@@ -121,7 +121,9 @@ def _build(run: Run, plan: Plan, splits: Splits, listener: Listener, *, fresh: b
         listener.notice("the run has no checkpoint yet; it starts from its beginning")
     task = build_task(plan, splits, fresh=found is None)
     sync = Together(task) if under_torchrun() else Alone(task)
-    batches = build_batches(plan, splits.train, rank=sync.rank, world_size=sync.world_size, listener=listener)
+    batches = build_batches(
+        plan, splits.train, rank=sync.rank, world_size=sync.world_size, listener=listener, task=task
+    )
     state, log = State.start(task, recipe, batches.steps_per_epoch), EpochLog()
     if found is not None:
         for warning in found.warnings:

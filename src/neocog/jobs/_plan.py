@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from neocog.data.memory import belongs_in_memory
 from neocog.data.preprocess import Preprocessing
 from neocog.data.sources import divide, read_source
-from neocog.data.table import SMALL_SIDE, Split, Splits
-from neocog.errors import UsageError
+from neocog.data.table import Split, Splits
+from neocog.errors import TrainingError, UsageError
 from neocog.jobs._cache import choose_cache
 from neocog.jobs._checks import check_growth, check_network, say_choices
 from neocog.jobs._device import choose_device
@@ -28,6 +29,7 @@ from neocog.jobs._resolve import (
 )
 from neocog.jobs.listener import Listener
 from neocog.recipes import Facts, Recipe
+from neocog.train.distributed import once
 
 
 class Plan(BaseModel):
@@ -132,7 +134,7 @@ def plan_stages(
         network = check_network(chosen, preprocessing, len(splits.classes))
         say_choices(chosen, network, facts, listener)
         largest = preprocessing.model_copy(update={"size": max(sizes_seen(chosen, preprocessing))})
-        in_memory = splits.small and max(largest.size) <= SMALL_SIDE
+        in_memory = belongs_in_memory(splits.train, largest.size)
         cache = None if in_memory else choose_cache(chosen, splits.train, largest, listener)
         settled: dict[str, Any] = {"cache": cache is not None} | ({"workers": 0} if in_memory else {})
         plans.append(
@@ -151,6 +153,24 @@ def plan_stages(
             )
         )
     return splits, tuple(plans)
+
+
+def agree(plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
+    """Return the main process's plans, to be carried out on this process's device; alone, `plans` as they are.
+
+    What "auto" became depends on the machine: on its free disk and memory, its cores, what its GPU can. Processes on
+    several machines must train as one, and as the run's file says, from which they would be resumed.
+
+    Raises:
+        TrainingError: this process found other training images than the main one.
+    """
+    agreed = once(lambda: plans)
+    if agreed[0].fingerprint != plans[0].fingerprint:
+        raise TrainingError(
+            f"the training images of {plans[0].source} are not those that the main process found; "
+            "give every machine the same ones"
+        )
+    return tuple(plan.model_copy(update={"device": plans[0].device}) for plan in agreed)
 
 
 def choose(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from neocog.catalog import describe, find_weights
+from neocog.catalog import IMAGENET_MEAN, IMAGENET_STD, describe, find_weights
 from neocog.data.loading import measure_mean_std
 from neocog.data.mixing import Mixing
 from neocog.data.preprocess import Preprocessing
@@ -17,7 +17,6 @@ from neocog.inference.model_file import Card, read_card
 from neocog.jobs._published import published_preprocessing
 from neocog.recipes import Facts, Recipe
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PHOTOGRAPH_SIZE = 224
 
 

@@ -142,6 +142,23 @@ def check_counts(recipe: Recipe, images: int, micro_batches: int) -> None:
         raise UsageError(f"workers must be at least 0, not {recipe.workers}")
 
 
+def check_beginning(recipe: Recipe) -> None:
+    """Refuse ways in which a fresh network shall begin, or its stem end, that something else contradicts."""
+    for field, value in (("whiten", recipe.whiten), ("identity", recipe.identity)):
+        if value and recipe.weights is not None:
+            raise UsageError(
+                f"{field} is how a fresh network begins, and this one has the weights {recipe.weights}: "
+                f"set {field} to {type(value)()}, or weights to none".replace("False", "false")
+            )
+        if value and recipe.organise:
+            raise UsageError(f"a network that organises itself begins so: set {field} or organise to its default")
+    if recipe.stem_epochs is not None and recipe.unfreeze:
+        raise UsageError(
+            f"unfreeze={recipe.unfreeze:g} releases the stem last of all, and stem_epochs={recipe.stem_epochs:g} stops "
+            "it: choose one"
+        )
+
+
 def check_combination(recipe: Recipe) -> None:
     """Refuse fields of which one would make the other mean nothing."""
     only_head = "train=head" if recipe.train == "head" else f"organise={recipe.organise}" if recipe.organise else ""
@@ -158,6 +175,16 @@ def check_combination(recipe: Recipe) -> None:
         raise UsageError(
             f"{only_head} trains the head alone, and optimizer.layer_decay={recipe.optimizer.layer_decay:g} is for the "
             "layers below it: set it back to 1"
+        )
+    if only_head and recipe.stem_epochs is not None:
+        raise UsageError(
+            f"{only_head} trains the head alone, and stem_epochs={recipe.stem_epochs:g} is for the stem: set it to none"
+        )
+    check_beginning(recipe)
+    if recipe.focus.share and recipe.focus.start >= recipe.epochs:
+        raise UsageError(
+            f"focus.start={recipe.focus.start} is past the run's last epoch, {recipe.epochs - 1} (counted from 0), and "
+            "no image would be left out: lower it, or set focus.share to 0"
         )
     if recipe.unfreeze >= recipe.epochs:
         raise UsageError(

@@ -86,7 +86,7 @@ def evaluate(
         others: further models of the same classes; then the ensemble of all is measured, and each by itself. Each
             sees the images as its own file says.
         mean: of an ensemble's "logits" or "probabilities".
-        views: of each image, averaged: "centre", "flip", "ten_crop" or "multi_scale"; see
+        views: of each image, averaged: "centre", "flip", "flip_shift", "ten_crop" or "multi_scale"; see
             `neocog.inference.views.showings`.
         labels: real.json of "Are we done with ImageNet?" (Beyer et al. 2020), to measure by as well.
         split: "auto" takes the test split, else validation, else a flat folder of classes.

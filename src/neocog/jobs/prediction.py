@@ -33,7 +33,7 @@ def predict(
         model: a model file, or the name of a network whose published weights are at hand.
         inputs: files, folders, globs, or "-" for names on standard input.
         top: names an image.
-        views: of each image, averaged: "centre", "flip", "ten_crop" or "multi_scale".
+        views: of each image, averaged: "centre", "flip", "flip_shift", "ten_crop" or "multi_scale".
         batch_size: images at a time.
         device: "cpu", "cuda" or "cuda:N"; None takes a GPU where there is one.
         listener: who hears the progress.

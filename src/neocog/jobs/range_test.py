@@ -69,11 +69,11 @@ def lr_find(
         source, data_dir=data_dir, model=model, recipe=recipe, weights=weights,
         overrides=overrides or {}, device=device, listener=listener,
     )  # fmt: skip
-    # What the recipe releases only later is among what the rate is for.
-    plan = plan.model_copy(update={"recipe": plan.recipe.model_copy(update={"unfreeze": 0.0})})
+    # What the recipe releases only later, or stops early, is among what the rate is for.
+    plan = plan.model_copy(update={"recipe": plan.recipe.model_copy(update={"unfreeze": 0.0, "stem_epochs": None})})
     torch.set_num_threads(int(plan.recipe.threads))
     task = build_task(plan, splits)
-    batches = build_batches(plan, splits.train, listener=listener)
+    batches = build_batches(plan, splits.train, listener=listener, task=task)
     tested = plan.recipe.model_copy(
         update={
             "epochs": math.ceil(steps / batches.steps_per_epoch),

@@ -15,13 +15,14 @@ from neocog.analysis.effective_field import EffectiveField, effective_field, mea
 from neocog.analysis.receptive_field import Fields, ReceptiveField, receptive_fields
 from neocog.analysis.trace import trace_forward
 from neocog.analysis.units import Level
-from neocog.catalog import find_weights, list_models
+from neocog.catalog import IMAGENET_MEAN, IMAGENET_STD, find_weights, list_models
 from neocog.data.preprocess import Preprocessing, normalise, open_image, resize_image, to_uint8
 from neocog.errors import UnknownNameError, UsageError
 from neocog.jobs._published import published_preprocessing
 from neocog.jobs.listener import Listener
 from neocog.jobs.subject import Subject, find_subject
 from neocog.visualize import receptive_field as figures
+from neocog.visualize.field_growth import growth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,8 +32,8 @@ FRESH = 4
 """Networks with fresh weights that a heat map is averaged over: a single one has habits of its own."""
 SHARPER = 3
 """How many times finer than the network's input a photograph is drawn, where it is."""
-MEAN = {3: (0.485, 0.456, 0.406), 1: (0.5,)}
-STD = {3: (0.229, 0.224, 0.225), 1: (0.5,)}
+MEAN = {3: IMAGENET_MEAN, 1: (0.5,)}
+STD = {3: IMAGENET_STD, 1: (0.5,)}
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def receptive_field(
         figure = None
         if out is not None:
             drawn = fields if level is not None else receptive_fields(trace, "block")
-            figure = figures.growth(drawn, out, image=subject.image, network=subject.name)
+            figure = growth(drawn, out, image=subject.image, network=subject.name)
         return Seeing(subject, fields, level or "layer", figure=figure)
     layers = receptive_fields(trace) if level in ("block", "stage") else fields
     known = [row.name for row in layers.rows]

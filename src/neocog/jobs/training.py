@@ -12,7 +12,7 @@ from neocog.errors import TrainingError
 from neocog.jobs._device import choose_device
 from neocog.jobs._finish import TrainResult
 from neocog.jobs._loop import Interrupted, run_plan
-from neocog.jobs._plan import Plan, fingerprint, plan_stages
+from neocog.jobs._plan import Plan, agree, fingerprint, plan_stages
 from neocog.jobs.listener import Listener
 from neocog.jobs.staged import begin_run, begin_stages, plans_of, run_stages
 from neocog.recipes import Recipe
@@ -67,6 +67,7 @@ def train(
     facts = {"directory": str(Path.cwd()), "command": command, "warnings": list(splits.warnings)}
     join_processes(plans[0].device)
     try:
+        plans = agree(plans)
         name = f"{splits.name}-{plans[-1].recipe.model}"
         if len(plans) > 1:
             return run_stages(begin_stages(out, name, plans, facts), plans, splits, listener)

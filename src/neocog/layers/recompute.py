@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,21 @@ from torch.autograd.graph import saved_tensors_hooks
 def concatenated(maps: Sequence[Tensor]) -> Tensor:
     """Return maps `(N, C_i, H, W)` as one tensor."""
     return torch.cat(tuple(maps), 1) if len(maps) > 1 else maps[0]
+
+
+class _Concatenation(torch.autograd.Function):
+    """`concatenated`, whose maps autograd keeps, and so counts among what it keeps."""
+
+    @staticmethod
+    def forward(ctx: Any, *maps: Tensor) -> Tensor:
+        """Return the maps as one tensor."""
+        ctx.save_for_backward(*maps)
+        return torch.cat(maps, 1) if len(maps) > 1 else maps[0].view_as(maps[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """Return each map's part of the gradient."""
+        return torch.split(gradients[0], [each.shape[1] for each in ctx.saved_tensors], 1)
 
 
 def norm_relu_conv(maps: Sequence[Tensor], norm: nn.Module, conv: nn.Conv2d) -> Tensor:
@@ -28,11 +44,12 @@ def norm_relu_conv(maps: Sequence[Tensor], norm: nn.Module, conv: nn.Conv2d) -> 
     Shapes: maps `(N, C_i, H, W)`; `norm` and `conv` are made for the sum of C_i.
     """
     result: Tensor
-    x = concatenated(maps)
+    x: Tensor = _Concatenation.apply(*maps)
     if x.shape == conv.weight.shape:  # below, shapes tell what to leave out: these weights would be taken for maps
         result = conv(F.relu(norm(x)))
         return result
-    shape, sources = x.shape, [source.detach() for source in maps]
+    shape, joint = x.shape, x.grad_fn
+    held = maps if joint is None else ()  # maps that need no gradient are kept by nobody else
     again: dict[str, Tensor] = {}
 
     def leave_out(name: str) -> saved_tensors_hooks:
@@ -46,7 +63,7 @@ def norm_relu_conv(maps: Sequence[Tensor], norm: nn.Module, conv: nn.Conv2d) -> 
                 return kept
             if name not in again:
                 with torch.no_grad(), unmoved(norm):
-                    again["maps"] = concatenated(sources)
+                    again["maps"] = concatenated(held or joint.saved_tensors)  # type: ignore[union-attr]
                     again["activated"] = F.relu(norm(again["maps"]))
             found = again[name].to(kept)
             if name == "maps":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from neocog.recipes._fields import Fields, listed, percent, plain, quotient, share_range
+from neocog.recipes._fields import Fields, listed, percent, plain
+from neocog.recipes._image_phrases import images, mixing
 
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "lamb": "LAMB", "adadelta": "Adadelta", "muon": "Muon"}
 LOSSES = {
@@ -17,10 +18,10 @@ LOSSES = {
 VIEWS = {
     "centre": "on one crop of each image",
     "flip": "on each image and its mirror image, averaged",
+    "flip_shift": "on each image, moved by a pixel and not, and the mirror images, averaged",
     "ten_crop": "on ten crops of each image, averaged: corners and centre, and their mirror images",
     "multi_scale": "on three sizes of each image and their mirror images, averaged",
 }
-POLICIES = {"trivialaugment": "TrivialAugment", "autoaugment": "AutoAugment, as found for ImageNet"}
 
 
 def run(r: Fields) -> str:
@@ -30,6 +31,11 @@ def run(r: Fields) -> str:
         said.append(f"in {parts} micro-batches a process")
     if (repeats := r["repeats"]) > 1:
         said.append(f"with each of its images {repeats} times, varied anew; an epoch shows 1/{repeats} of the images")
+    if share := r["focus.share"]:
+        said.append(
+            f"from epoch {r['focus.start']} on without the {percent(share)} of images whose loss was least when last "
+            "seen, the others filling their places"
+        )
     return ", ".join(said)
 
 
@@ -44,6 +50,10 @@ def network(r: Fields) -> str:
         said.append("from its published weights" if weights == "default" else f"from the weights {weights}")
     if images := r["organise"]:
         said.append(f"which first organises itself on {images} images without labels; its head is trained")
+    if images := r["whiten"]:
+        said.append(f"its first filters made to whiten the patches of {images} images, and not trained")
+    if r["identity"]:
+        said.append("its other convolutions beginning as the identity on their first channels")
     if r["train"] == "head":
         said.append("of which only the head moves")
     elif unfreeze := r["unfreeze"]:
@@ -51,83 +61,6 @@ def network(r: Fields) -> str:
     if r["freeze_norms"]:
         said.append("its batch norms at the statistics that the weights came with")
     return ", ".join(said)
-
-
-def images(r: Fields) -> str:
-    """Return what an image goes through before the network sees it."""
-    side = r["image_size"]
-    size = "of the network's size" if side is None else f"of {side} x {side} pixels"
-    said = [f"{size}, when measured" if "image_size" in r.vary else size, crop(r), affine(r)]
-    if r.ever("augment.flip"):
-        share = r["augment.flip"]
-        said.append("mirrored half the time" if share == 0.5 else f"mirrored with probability {plain(share)}")
-    if r.ever("augment.policy"):
-        policy = r["augment.policy"]
-        if policy == "randaugment" or "augment.policy" in r.vary:
-            operations, strength = r["augment.policy_ops"], plain(r["augment.policy_magnitude"])
-            said.append(f"RandAugment with {operations} operations of strength {strength} of 30")
-        if policy in POLICIES:
-            said.append(POLICIES[policy])
-    names = [name for name in ("brightness", "contrast", "saturation") if r.ever(f"augment.{name}")]
-    if names:
-        amounts = [f"{name} by up to {percent(r[f'augment.{name}'])}" for name in names]
-        said.append(f"{listed(amounts)} changed either way")
-    if r.ever("augment.lighting"):
-        said.append(f"shifted along ImageNet's principal colours with deviation {plain(r['augment.lighting'])}")
-    if r.ever("augment.erase"):
-        least, most = r["augment.erase_area"]
-        fill = {"noise": "noise", "mean": "the mean colour"}[r["augment.erase_fill"]]
-        said.append(
-            f"a box of {share_range(least, most)} of the area painted over with {fill}, "
-            f"with probability {plain(r['augment.erase'])}"
-        )
-    return "; ".join(part for part in said if part)
-
-
-def crop(r: Fields) -> str:
-    """Return what is cut from an image."""
-    said, kinds = [], {r["augment.crop"], *(kind for _, kind in r.vary.get("augment.crop", ()))}
-    if "random_resized" in kinds:
-        area, (narrow, wide) = r["augment.scale"], r["augment.ratio"]
-        shape = f"{quotient(narrow)} to {quotient(wide)} as wide as high"
-        said.append(f"a random box of {share_range(*area)} of the area, {shape}")
-    if "pad" in kinds:
-        said.append(f"shifted by up to {r['augment.pad']} pixels each way, black coming in")
-    if "scale" in kinds:
-        least, most = r["augment.sides"]
-        side = str(least) if least == most else f"{least} to {most}"
-        said.append(f"a crop at a random place, the shorter side having {side} pixels for 224 of the crop")
-    if "none" in kinds:
-        said.append("whole, as they are measured")
-    return " or ".join(said)
-
-
-def affine(r: Fields) -> str:
-    """Return how an image is distorted."""
-    amounts = {
-        "rotate": "turned by up to {} degrees",
-        "translate": "moved by up to {} of the side",
-        "scale": "scaled by up to 1 + {}",
-        "squeeze": "squeezed by up to 1 + {}",
-        "shear": "sheared by up to {}",
-    }
-    said = [text.format(plain(r[f"augment.affine.{name}"])) for name, text in amounts.items()
-            if r.ever(f"augment.affine.{name}")]  # fmt: skip
-    return listed(said)
-
-
-def mixing(r: Fields) -> str:
-    """Return how the images of a batch are blended."""
-    mixup, cutmix = r.ever("mix.mixup"), r.ever("mix.cutmix")
-    if not (mixup or cutmix) or not r.ever("mix.probability"):
-        return ""
-    ways = [f"MixUp with alpha {plain(r['mix.mixup'])}"] if mixup else []
-    ways += [f"CutMix with alpha {plain(r['mix.cutmix'])}"] if cutmix else []
-    said = f"in pairs by {listed(ways, ' or ')}"
-    if mixup and cutmix:
-        said += f", CutMix with probability {plain(r['mix.switch'])}"
-    share = r["mix.probability"]
-    return said if share == 1 else f"{said}; a batch is blended with probability {plain(share)}"
 
 
 def changes(r: Fields) -> str:
@@ -179,11 +112,17 @@ def optimizer(r: Fields) -> str:
     if name not in ("sgd", "muon") and (eps := r["optimizer.eps"]) is not None:
         said.append(f"eps {plain(eps)}")
     if name == "muon":
-        said.append(f"what it does not orthogonalise by SGD at {plain(r['optimizer.rest_lr_scale'])} times the rate")
+        said.append(f"updates made orthogonal in {r['optimizer.newton_schulz']} steps of Newton and Schulz")
+        if r["optimizer.unit_filters"]:
+            said.append("filters brought to the norm sqrt(outputs) before each, and not decayed")
+        rest = f"what it does not orthogonalise by SGD at {plain(r['optimizer.rest_lr_scale'])} times the rate"
+        own = r["optimizer.rest_momentum"]
+        said.append(rest if own is None else f"{rest}, with momentum {plain(own)}")
     if decay := r["optimizer.weight_decay"]:
         spared = "on all parameters" if r["optimizer.decay_all"] else "which spares biases and norms"
         apart = " apart from the gradient" if name == "sgd" and r["optimizer.decoupled"] else ""
-        said.append(f"weight decay {plain(decay)}{apart}, {spared}")
+        even = ", by one share at all rates" if name in ("sgd", "adamw", "muon") and r["optimizer.even_decay"] else ""
+        said.append(f"weight decay {plain(decay)}{apart}, {spared}{even}")
     else:
         said.append("no weight decay")
     if (norm := r["clip_norm"]) is not None:
@@ -213,6 +152,8 @@ def rate(r: Fields) -> str:
         said += f"; the head's is {plain(head)} times that"
     if (factor := r["optimizer.layer_decay"]) != 1:
         said += f"; each stage's is {plain(factor)} of the one's above it"
+    if (stem := r["stem_epochs"]) is not None:
+        said += f"; the stem's goes in a line to 0 within {plain(stem)} epochs, and stays there"
     return said
 
 
@@ -234,6 +175,13 @@ def average(r: Fields) -> str:
         return f"the mean of those after every step from {percent(r['average.start'])} of the run on"
     if not (decay := r["average.decay"]):
         return ""
+    if r["average.name"] == "lookahead":
+        power = r["average.power"]
+        grows = f", a share that grows from 0 as that of the run that is done to the power of {plain(power)}"
+        return (
+            f"slow ones, which every {r['average.interval']} steps keep {plain(decay)} of themselves and take the rest "
+            f"from the weights, which go on from there (Lookahead){grows if power else ''}"
+        )
     said = f"a moving average of those after every step, with decay {plain(decay)}"
     said += " that grows to this from 0.1" if r["average.warmup"] else ""
     start = r["average.start"]

@@ -1,4 +1,6 @@
-"""Averages of the weights over steps: moving (Polyak and Juditsky 1992) and uniform (Izmailov et al. 2018)."""
+"""Averages of the weights over steps: moving (Polyak and Juditsky 1992), uniform (Izmailov et al. 2018), and one that
+pulls the weights back to itself (Zhang et al. 2019).
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,18 @@ class WeightAverage:
     neighbourhood in time and not its last step alone. What the average does at an update follows from the update's
     number; nothing is counted here, so nothing but the averaged tensors needs a place in a checkpoint.
 
+    "lookahead" writes into the module too: there the average is the slow weights φ, and after every `interval` updates
+    φ <- φ + α (θ - φ) and then θ <- φ for the module's weights θ (Zhang et al. 2019, arXiv:1907.08610, algorithm 1);
+    the optimiser keeps its momentum. Between two pulls φ stays as it is.
+
     Args:
         module: whose weights.
         settings: which average.
-        total: updates of the whole run, of which `settings.start` is a share.
+        total: updates of the whole run, of which `settings.start` is a share, and which `settings.power` goes by.
     """
 
     def __init__(self, module: nn.Module, settings: Average, total: int = 0) -> None:
-        self.settings = settings
+        self.settings, self.total = settings, total
         self.before = math.ceil(settings.start * total - 1e-9)  # a share may fall short of a whole update by rounding
         self.live = {
             name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if tensor.is_floating_point()
@@ -47,13 +53,16 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, updates: int) -> None:
         """Move the average towards the weights after the update number `updates`, counted from 1."""
-        if not self.active:
+        pulls = self.settings.name == "lookahead"
+        if not self.active or (pulls and updates % self.settings.interval):
             return
         kept = self.share_kept(updates - self.before)
         if kept == 0:
             self.restart()
         else:
             torch._foreach_lerp_(list(self.tensors.values()), list(self.live.values()), 1 - kept)
+        if pulls:
+            torch._foreach_copy_(list(self.live.values()), list(self.tensors.values()))
 
     def share_kept(self, number: int) -> float:
         """Return the share that the old average keeps at averaged update `number`, counted from 1; 0 before it."""
@@ -61,6 +70,8 @@ class WeightAverage:
             return 0.0
         if self.settings.name == "uniform":
             return 1 - 1 / number
+        if self.settings.name == "lookahead":
+            return self.settings.decay * ((number / self.total) ** self.settings.power if self.settings.power else 1.0)
         if self.settings.warmup:
             return min(self.settings.decay, (1 + number) / (10 + number))
         return self.settings.decay

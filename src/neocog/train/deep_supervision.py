@@ -38,6 +38,9 @@ class DeepSupervisionTask(SupervisedTask):
         freeze_norms: keep batch norms in evaluation mode, those of the heads too.
         unfreeze: as `SupervisedTask` has it; the auxiliary heads move from the start.
         loss_at: the loss of an epoch, where it is not the same in all.
+        whiten: as `SupervisedTask` has it, and so have `identity` and `stem_epochs`.
+        identity: see there; auxiliary heads begin as they do.
+        stem_epochs: see there.
 
     Raises:
         UsageError: a network without auxiliary heads.
@@ -53,6 +56,9 @@ class DeepSupervisionTask(SupervisedTask):
         freeze_norms: bool = False,
         unfreeze: float = 0.0,
         loss_at: Callable[[int], Loss] | None = None,
+        whiten: int = 0,
+        identity: bool = False,
+        stem_epochs: float | None = None,
     ) -> None:
         super().__init__(
             network,
@@ -61,6 +67,9 @@ class DeepSupervisionTask(SupervisedTask):
             freeze_norms=freeze_norms,
             unfreeze=unfreeze,
             loss_at=loss_at,
+            whiten=whiten,
+            identity=identity,
+            stem_epochs=stem_epochs,
         )
         if not network.auxiliary_heads:
             raise UsageError(f"{network.name or type(network).__name__} has no auxiliary heads to train")

@@ -167,6 +167,15 @@ def once(make: Callable[[], T]) -> T:
     return cast(T, said[0])
 
 
+def gathered(values: Tensor) -> Tensor:
+    """Return the `values` `(..., N)` of every process side by side, in order of rank: `(..., world_size * N)`."""
+    if not dist.is_initialized():
+        return values
+    found = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, values)
+    return torch.cat(found, -1)
+
+
 def mean_parts(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of each named scalar over micro-batches."""
     collected: dict[str, list[Tensor]] = {}

@@ -42,7 +42,7 @@ def fit(
     while not state.finished:
         for micro_batches in batches.steps(state.epoch, start=state.step_in_epoch):
             task.begin(state.updates / state.steps_per_epoch)
-            set_learning_rate(state.optimizer, state.learning_rate)
+            set_learning_rate(state.optimizer, state.rate)
             parts = []
             for number, batch in enumerate(micro_batches):
                 micro = sync.rank * len(micro_batches) + number

@@ -28,18 +28,31 @@ def classification_loss(logits: Tensor, targets: Tensor, settings: Loss, class_w
     0.1)² (Sabour et al. 2017, equation 4). `rubbish` adds a class of constant logit to the partition function only
     (LeCun et al. 1998, equation 9).
     """
-    if settings.name == "cross_entropy":
-        return _cross_entropy(logits, targets, settings, class_weights)
-    shares = _shares(logits, targets, settings)
+    if settings.name == "cross_entropy" and settings.rubbish is None:
+        # Not reduction="mean": with class weights torch divides by their sum over the micro-batch, and the mean over
+        # micro-batches would no longer be the mean over the batch.
+        return _cross_entropy(logits, targets, settings, class_weights, "sum") / len(logits)
     if settings.name == "binary_cross_entropy":
-        return F.binary_cross_entropy_with_logits(logits, shares, weight=class_weights)
+        return F.binary_cross_entropy_with_logits(logits, _shares(logits, targets, settings), weight=class_weights)
+    return image_losses(logits, targets, settings, class_weights).mean()
+
+
+def image_losses(logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None = None) -> Tensor:
+    """Return the loss of each image, `(N,)`, whose mean is `classification_loss` of the same arguments."""
+    if settings.name == "cross_entropy" and settings.rubbish is None:
+        return _cross_entropy(logits, targets, settings, class_weights, "none")
+    shares = _shares(logits, targets, settings)
+    if settings.name == "cross_entropy":
+        return _with_rubbish(logits, shares, settings, class_weights)
+    if settings.name == "binary_cross_entropy":
+        return F.binary_cross_entropy_with_logits(logits, shares, weight=class_weights, reduction="none").mean(1)
     if settings.name == "squared_hinge":
         of_present, of_absent = F.relu(1 - logits).square(), F.relu(1 + logits).square()
     else:
         of_present = F.relu(PRESENT - logits).square()
         of_absent = ABSENT_WEIGHT * F.relu(logits - ABSENT).square()
     of_classes = shares * of_present + (1 - shares) * of_absent
-    return (of_classes if class_weights is None else of_classes * class_weights).sum(1).mean()
+    return (of_classes if class_weights is None else of_classes * class_weights).sum(1)
 
 
 def _shares(logits: Tensor, targets: Tensor, settings: Loss) -> Tensor:
@@ -58,17 +71,17 @@ def _shares(logits: Tensor, targets: Tensor, settings: Loss) -> Tensor:
     return shares
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None) -> Tensor:
-    if settings.rubbish is not None:
-        constant = logits.new_full((len(logits), 1), -settings.rubbish)
-        partition = torch.logsumexp(torch.cat([logits, constant], 1), 1)
-        shares = _shares(logits, targets, settings)
-        if class_weights is not None:
-            shares = shares * class_weights
-        return (shares.sum(1) * partition - (shares * logits).sum(1)).mean()
-    # Not reduction="mean": with class weights torch divides by their sum over the micro-batch, and the mean over
-    # micro-batches would no longer be the mean over the batch.
-    summed = F.cross_entropy(
-        logits, targets, weight=class_weights, label_smoothing=settings.label_smoothing, reduction="sum"
-    )
-    return summed / len(logits)
+def _cross_entropy(
+    logits: Tensor, targets: Tensor, settings: Loss, class_weights: Tensor | None, reduction: str
+) -> Tensor:
+    smoothing = settings.label_smoothing
+    return F.cross_entropy(logits, targets, weight=class_weights, label_smoothing=smoothing, reduction=reduction)
+
+
+def _with_rubbish(logits: Tensor, shares: Tensor, settings: Loss, class_weights: Tensor | None) -> Tensor:
+    assert settings.rubbish is not None
+    constant = logits.new_full((len(logits), 1), -settings.rubbish)
+    partition = torch.logsumexp(torch.cat([logits, constant], 1), 1)
+    if class_weights is not None:
+        shares = shares * class_weights
+    return shares.sum(1) * partition - (shares * logits).sum(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,9 +31,11 @@ def build_optimizer(groups: list[dict[str, Any]], settings: Optimizer) -> TorchO
         raise TrainingError("nothing to train: no parameter of this task requires a gradient")
     lr, name = settings.lr, settings.name
     if name == "muon":
-        groups = [_for_muon(group, settings.rest_lr_scale) for group in groups]
+        groups = [_for_muon(group, settings) for group in groups]
         if not any(group["filters"] for group in groups):
             raise TrainingError("optimizer.name muon moves filters, and none is trained here: use sgd")
+    if settings.even_decay:
+        groups = [{**group, "weight_decay": group["weight_decay"] / group["lr_scale"]} for group in groups]
     groups = [{**group, "lr": lr * group["lr_scale"]} for group in groups]
     eps = EPS.get(name, 0.0) if settings.eps is None else settings.eps
     if name == "adamw":
@@ -42,7 +45,15 @@ def build_optimizer(groups: list[dict[str, Any]], settings: Optimizer) -> TorchO
     if name == "adadelta":
         return Adadelta(groups, lr=lr, rho=settings.rho, eps=eps)
     if name == "muon":
-        return Muon(groups, lr, settings.momentum, settings.nesterov, settings.decoupled)
+        return Muon(
+            groups,
+            lr,
+            settings.momentum,
+            settings.nesterov,
+            settings.decoupled,
+            newton_schulz=settings.newton_schulz,
+            unit_filters=settings.unit_filters,
+        )
     if settings.decoupled:
         return DecoupledSGD(groups, lr, settings.momentum, settings.nesterov)
     return _with_momentum(SGD(groups, lr=lr, momentum=settings.momentum, nesterov=settings.nesterov, fused=True))
@@ -60,12 +71,20 @@ def _with_momentum(optimizer: SGD) -> SGD:
     return optimizer
 
 
-def _for_muon(group: dict[str, Any], rest_lr_scale: float) -> dict[str, Any]:
+def _for_muon(group: dict[str, Any], settings: Optimizer) -> dict[str, Any]:
+    """Return a group marked as filters, or as the rest with a rate and a momentum of its own."""
     filters = group.get("filters", False)
-    return {**group, "filters": filters, "lr_scale": group["lr_scale"] * (1.0 if filters else rest_lr_scale)}
+    own = settings.momentum if filters or settings.rest_momentum is None else settings.rest_momentum
+    return {
+        **group,
+        "filters": filters,
+        "lr_scale": group["lr_scale"] * (1.0 if filters else settings.rest_lr_scale),
+        "momentum": own,
+        "nesterov": settings.nesterov and own > 0,
+    }
 
 
-def set_learning_rate(optimizer: TorchOptimizer, lr: float) -> None:
-    """Give every parameter group its share of `lr`."""
+def set_learning_rate(optimizer: TorchOptimizer, rate: Callable[[float | None], float]) -> None:
+    """Give every parameter group its share of the rate, which `rate` returns for the epoch it moves until, or None."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_scale"]
+        group["lr"] = rate(group.get("until")) * group["lr_scale"]

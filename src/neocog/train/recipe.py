@@ -16,10 +16,10 @@ from neocog.data._fields import refuse_unread, unread
 from neocog.data.augment import Augmentation
 from neocog.data.mixing import Mixing
 from neocog.errors import UnknownNameError, UsageError
-from neocog.train.settings import Average, Loss, Optimizer, Schedule, Setting
+from neocog.train.settings import Average, Focus, Loss, Optimizer, Schedule, Setting
 from neocog.train.varying import Side, Vary, check_varying, field_names, first_fault, values_at, varying_in
 
-__all__ = ["Average", "Loss", "Optimizer", "Recipe", "Schedule", "field_names"]
+__all__ = ["Average", "Focus", "Loss", "Optimizer", "Recipe", "Schedule", "field_names"]
 
 
 class Recipe(Setting):
@@ -32,6 +32,14 @@ class Recipe(Setting):
         train: which parameters move: all, or only the head ("linear probe").
         organise: images shown, before the first step, to a network that organises itself without labels
             (Neocognitron); the steps then train its head alone. 0 for any other training.
+        whiten: images of whose patches, as prediction would see them, the filters of the network's stem are made before
+            the first step (Page 2018, "How to train your ResNet"; see `neocog.train.whitening`), at best some thousand.
+            They stay so; the stem's bias, if it has one, trains. 0 leaves the stem as any other layer. For fresh
+            networks whose stem has twice as many filters as its patches have numbers.
+        identity: let every convolution but the stem, of odd side above 1 and without stride or groups, begin as the
+            identity on its first channels (Jordan 2024, arXiv:2404.00498, section 3.2). For fresh networks.
+        stem_epochs: epochs after which the stem, the network's first convolution, moves no more, and needs no backward
+            pass; until then its rate falls linearly to 0, whatever `schedule` says. None: it moves as everything else.
         freeze_norms: keep batch norm's statistics as the weights brought them and normalise by those. For
             fine-tuning on small batches, and for weights whose statistics were folded into other layers.
         image_size: side of the square that the network sees, in training as far as `vary` says nothing else, and when
@@ -43,6 +51,8 @@ class Recipe(Setting):
             your batch"; Berman et al. 2019, arXiv:1902.05509), at most `batch_size`; an epoch shows that many times
             fewer images. Where `batch_size` is no multiple of it, the last image of a batch has the rest of its copies
             in the next.
+        focus: leaving out of an epoch the images that are easiest by then; not with `mix`, under which no loss is one
+            image's.
         mix: blending the images of a batch.
         vary: fields that change as training goes on: by dotted name, pairs of an epoch, counted from 0, and the value
             from then on, such as `{"image_size": ((0, 128), (6, 160))}`; before the first epoch named, the field
@@ -51,8 +61,9 @@ class Recipe(Setting):
             alone moves at first, down to the stem (Howard and Ruder 2018, section 3.3); 0 moves all from the start.
             What would be released after the last epoch never moves.
         views: of each image when the run is measured at its end, averaged: "centre" is the one crop, "flip" adds its
-            mirror image, "ten_crop" takes corners and centre and their mirror images (Krizhevsky et al. 2012, section
-            4.1), "multi_scale" takes three sizes (Simonyan and Zisserman 2014, section 4.2) and their mirror images.
+            mirror image, "flip_shift" also both moved by a pixel (Jordan 2024, arXiv:2404.00498, section 3.5),
+            "ten_crop" takes corners and centre and their mirror images (Krizhevsky et al. 2012, section 4.1),
+            "multi_scale" takes three sizes (Simonyan and Zisserman 2014, section 4.2) and their mirror images.
         cache: keep decoded photographs on disk; "auto" does so where they take less than a tenth of what is free.
         clip_norm: largest norm of the gradient; None for no clipping.
         clip_adaptive: largest norm of the gradient of a unit's weights as a share of the norm of those weights (Brock
@@ -74,6 +85,9 @@ class Recipe(Setting):
     weights: str | None = None
     train: Literal["all", "head"] = "all"
     organise: int = Field(0, ge=0)
+    whiten: int = Field(0, ge=0)
+    identity: bool = False
+    stem_epochs: float | None = Field(None, gt=0)
     freeze_norms: bool = False
     image_size: Side | None = None
     epochs: int = Field(30, ge=1)
@@ -84,10 +98,11 @@ class Recipe(Setting):
     schedule: Schedule = Schedule()
     augment: Augmentation = Augmentation()
     mix: Mixing = Mixing()
+    focus: Focus = Focus()
     repeats: int = Field(1, ge=1)
     vary: Vary = {}
     unfreeze: float = Field(0.0, ge=0)
-    views: Literal["centre", "flip", "ten_crop", "multi_scale"] = "centre"
+    views: Literal["centre", "flip", "flip_shift", "ten_crop", "multi_scale"] = "centre"
     cache: bool | Literal["auto"] = "auto"
     average: Average = Average()
     clip_norm: float | None = Field(None, gt=0)
@@ -120,6 +135,11 @@ class Recipe(Setting):
             raise UsageError(
                 f"a batch of {self.batch_size} cannot hold an image {self.repeats} times: set repeats to at most "
                 f"{self.batch_size}, or batch_size to at least {self.repeats}"
+            )
+        if self.focus.share and (self.mix.changes or varying_in(self.vary, "mix")):
+            raise UsageError(
+                f"focus.share={self.focus.share:g} goes by the loss of each image, and mix blends images: set "
+                "mix.mixup and mix.cutmix to 0, or focus.share"
             )
         return self
 

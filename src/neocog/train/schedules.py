@@ -7,13 +7,18 @@ import math
 from neocog.train.recipe import Loss, Recipe
 
 
-def learning_rate(recipe: Recipe, epoch: float) -> float:
+def learning_rate(recipe: Recipe, epoch: float, until: float | None = None) -> float:
     """Return the rate of `recipe` at `epoch`, counted in updates and given in epochs from 0 to `recipe.epochs`.
+
+    With `until`, above 0, it is that of parameters which move no more after so many epochs: it falls linearly to 0,
+    without a warm-up (Jordan 2024, arXiv:2404.00498, which does so with the stem's bias).
 
     Warm-up is linear from `warmup_start` to the peak. Cosine (Loshchilov and Hutter 2016, equation 5), linear and
     exponential decay run from the end of the warm-up to the last epoch; steps are counted from the run's start.
     """
     schedule, peak = recipe.schedule, recipe.optimizer.lr
+    if until is not None:
+        return peak * max(0.0, 1 - epoch / until)
     if epoch < schedule.warmup_epochs:
         done = epoch / schedule.warmup_epochs
         return peak * (schedule.warmup_start + (1 - schedule.warmup_start) * done)

@@ -1,4 +1,4 @@
-"""The groups of settings that a `Recipe` is made of: loss, optimiser, schedule, average. Data, and nothing else."""
+"""The groups of settings that a `Recipe` is made of: loss, optimiser, schedule, focus, average. All data."""
 
 from __future__ import annotations
 
@@ -75,7 +75,12 @@ class Optimizer(Setting):
             2024) and moves all else by SGD.
         lr: peak learning rate at the recipe's batch size.
         momentum: of SGD and Muon.
+        rest_momentum: of Muon: momentum of what SGD moves; None for the same as of the filters.
         nesterov: Nesterov's momentum, of both; it needs a momentum.
+        newton_schulz: of Muon: steps of the iteration that brings an update's singular values near 1.
+        unit_filters: of Muon: before each step, bring each filter tensor to the Frobenius norm sqrt(outputs), which a
+            matrix with orthonormal rows has. This takes the place of the filters' weight decay, and of the factor
+            sqrt(max(1, rows / columns)) on their updates (Jordan, "airbench94_muon", 2024).
         betas: of AdamW and LAMB.
         rho: of Adadelta: share of the old averages that a step keeps.
         eps: added to denominators; None takes the optimiser's own: 1e-8 for AdamW, 1e-6 for LAMB and Adadelta.
@@ -84,6 +89,8 @@ class Optimizer(Setting):
         decoupled: of SGD, also of the part that Muon leaves to it: shrink the weights by rate times decay, apart from
             the gradient and its momentum (Loshchilov and Hutter 2017, algorithm 1). AdamW and Muon's filters always
             decay so.
+        even_decay: let every group shrink by `lr` times `weight_decay` a step, whatever its own factor on the rate;
+            else a part that moves faster shrinks faster, too.
         head_lr_scale: factor on the rate of the network's last layer, for fine-tuning.
         rest_lr_scale: of Muon: factor on the rate of what SGD moves: biases, norms and the head.
         layer_decay: factor on the rate from each stage to the one before it, from the head down to the stem (Howard and
@@ -92,8 +99,12 @@ class Optimizer(Setting):
 
     READERS: ClassVar[Readers] = {
         "momentum": ({"name": ("sgd", "muon")},),
+        "rest_momentum": ({"name": ("muon",)},),
         "nesterov": ({"name": ("sgd", "muon"), "momentum": ABOVE_ZERO},),
+        "newton_schulz": ({"name": ("muon",)},),
+        "unit_filters": ({"name": ("muon",)},),
         "decoupled": ({"name": ("sgd", "muon")},),
+        "even_decay": ({"name": ("sgd", "adamw", "muon"), "weight_decay": ABOVE_ZERO},),
         "rest_lr_scale": ({"name": ("muon",)},),
         "betas": ({"name": ("adamw", "lamb")},),
         "rho": ({"name": ("adadelta",)},),
@@ -103,13 +114,17 @@ class Optimizer(Setting):
     name: Literal["sgd", "adamw", "lamb", "adadelta", "muon"] = "sgd"
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+    rest_momentum: float | None = Field(None, ge=0, lt=1)
     nesterov: bool = False
+    newton_schulz: int = Field(5, ge=1)
+    unit_filters: bool = False
     betas: tuple[Share, Share] = (0.9, 0.999)
     rho: Share = 0.95
     eps: float | None = Field(None, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     decay_all: bool = False
     decoupled: bool = False
+    even_decay: bool = False
     head_lr_scale: float = Field(1.0, gt=0)
     rest_lr_scale: float = Field(1.0, gt=0)
     layer_decay: float = Field(1.0, gt=0, le=1)
@@ -155,14 +170,41 @@ class Schedule(Setting):
         return self
 
 
+class Focus(Setting):
+    """Training more on what is still hard; see `neocog.train.focus`.
+
+    Attributes:
+        share: of the images, left out of an epoch because their losses were least when last seen; the epoch shows the
+            others that much more often. 0 shows all.
+        start: the first epoch, counted from 0, that leaves any out; before it all are seen.
+    """
+
+    READERS: ClassVar[Readers] = {"start": ({"share": ABOVE_ZERO},)}
+
+    share: float = Field(0.0, ge=0, lt=1)
+    start: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        self._refuse_unread("focus")
+        return self
+
+
 class Average(Setting):
     """An average of the weights over steps: what is evaluated and shipped where there is one.
 
     Attributes:
         name: "exponential" is a moving average (Polyak and Juditsky 1992; Tan and Le 2019), on where `decay` is above
             0; "uniform" is the mean of the weights after every step from `start` on (Izmailov et al. 2018, with a
-            sample a step).
-        decay: of "exponential": share of the old average kept at each step; 0 turns averaging off.
+            sample a step); "lookahead" pulls the weights back: after every `interval` steps the average, there called
+            slow weights, moves towards the weights, and training goes on from it (Zhang et al. 2019, arXiv:1907.08610,
+            algorithm 1).
+        decay: of "exponential": share of the old average kept at each step; 0 turns averaging off. Of "lookahead":
+            share of the slow weights kept each time, which is 1 - α in the paper's words; above 0.
+        power: of "lookahead": let the share that is kept grow from 0 as `decay` times this power of the share of the
+            run that is done; 0, the paper's, keeps it the same. airbench94 has a decay of 0.95^5 and a power of 3
+            (Jordan 2024, arXiv:2404.00498).
+        interval: of "lookahead": steps from one pull to the next, k in the paper; those after the last do not count.
         warmup: of "exponential": let the decay grow as min(decay, (1 + step) / (10 + step)), so that the start is
             forgotten.
         start: share of the run after which averaging begins; before, the average is the weights themselves. The step
@@ -170,13 +212,17 @@ class Average(Setting):
     """
 
     READERS: ClassVar[Readers] = {
-        "decay": ({"name": ("exponential",)},),
+        "decay": ({"name": ("exponential", "lookahead")},),
+        "power": ({"name": ("lookahead",)},),
+        "interval": ({"name": ("lookahead",)},),
         "warmup": ({"name": ("exponential",), "decay": ABOVE_ZERO},),
-        "start": ({"decay": ABOVE_ZERO}, {"name": ("uniform",)}),
+        "start": ({"name": ("exponential",), "decay": ABOVE_ZERO}, {"name": ("uniform",)}),
     }
 
-    name: Literal["exponential", "uniform"] = "exponential"
+    name: Literal["exponential", "uniform", "lookahead"] = "exponential"
     decay: float = Field(0.0, ge=0, lt=1)
+    power: float = Field(0.0, ge=0)
+    interval: int = Field(5, ge=1)
     warmup: bool = True
     start: float = Field(0.0, ge=0, lt=1)
 
@@ -188,4 +234,6 @@ class Average(Setting):
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
         self._refuse_unread("average")
+        if self.name == "lookahead" and not self.decay:
+            raise UsageError("average.lookahead keeps the share average.decay of the slow weights: set that above 0")
         return self

@@ -68,7 +68,11 @@ class State:
     @property
     def learning_rate(self) -> float:
         """The rate of the next update."""
-        return learning_rate(self.recipe, self.updates / self.steps_per_epoch)
+        return self.rate()
+
+    def rate(self, until: float | None = None) -> float:
+        """Return the rate of the next update, or that of parameters which move only `until` an epoch."""
+        return learning_rate(self.recipe, self.updates / self.steps_per_epoch, until)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor that a resumed run needs, by name."""

@@ -37,8 +37,9 @@ class Task(nn.Module):
         """Return the optimiser's parameter groups.
 
         Each has `params`, `weight_decay`, and `lr_scale`: the factor on the recipe's rate that the schedule keeps.
-        Two marks may stand beside them: `filters`, that Muon orthogonalises their steps (only where it is the
-        optimiser), and `head`, that they are the last layer's, which adaptive clipping spares.
+        Three marks may stand beside them: `filters`, that Muon orthogonalises their steps (only where it is the
+        optimiser); `head`, that they are the last layer's, which adaptive clipping spares; and `until`, the epochs
+        after which they move no more, to which their rate falls linearly.
         """
         return decayed_and_exempt(self.named_parameters(), settings)
 
