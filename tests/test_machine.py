@@ -34,14 +34,14 @@ print([line.split()[1] for line in text.splitlines() if line.startswith("AnonHug
 """
 
 
-def huge_pages_are_granted() -> bool:
+def huge_pages_are_granted_on_request() -> bool:
     try:
-        return "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+        return "[madvise]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:
         return False
 
 
-@pytest.mark.skipif(not huge_pages_are_granted(), reason="the system grants no huge pages")
+@pytest.mark.skipif(not huge_pages_are_granted_on_request(), reason="the system grants huge pages to nobody, or to all")
 def test_the_command_line_asks_for_huge_pages_unless_the_environment_says_no() -> None:
     kilobytes = {}
     for wanted in ("", "0"):
@@ -52,5 +52,5 @@ def test_the_command_line_asks_for_huge_pages_unless_the_environment_says_no() -
             [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
         )
         kilobytes[wanted] = int(done.stdout.splitlines()[-1])
-    assert kilobytes[""] >= 128 * 1024  # of the tensor's 256 MB; a busy system may have fewer to give
-    assert kilobytes["0"] < kilobytes[""]
+    assert kilobytes[""] > 16 * 1024  # of the tensor's 256 MB; a busy system may have fewer to give
+    assert kilobytes["0"] * 4 < kilobytes[""]

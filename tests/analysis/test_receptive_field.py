@@ -44,7 +44,7 @@ def fields(source: str, size: int = 224):
 
 
 SIDES = {"googlenet": 65, "inception_v2": 65, "inception_v3": 139, "inception_v4": 139, "inception_resnet": 139,
-         "xception": 97}  # fmt: skip
+         "nin": 67, "xception": 97}  # fmt: skip
 """Of images that strides divide without a rest, where 64 pixels are not."""
 
 

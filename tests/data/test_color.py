@@ -75,6 +75,28 @@ def test_pieces_that_fit_the_cache_change_nothing(size: int, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_photographs_are_changed_in_place_and_to_the_ends_of_the_scale(channels: int) -> None:
+    generator = torch.Generator().manual_seed(channels)
+    images = torch.randint(0, 256, (27, channels, 224, 224), generator=generator, dtype=torch.uint8)
+    assert one_by_one(images)
+    ends = torch.cartesian_prod(*[torch.tensor([0.0, 1.0, 2.0])] * 3)
+    luma = torch.tensor([0.299, 0.587, 0.114] if channels == 3 else [1.0], dtype=torch.float64).view(-1, 1, 1)
+    expected = []
+    for image, (light, sharp, full) in zip(images.double(), ends.tolist(), strict=True):
+        lit = (light * image).clamp(0, 255)
+        mean = (lit * luma).sum(0).mean()
+        sharpened = (mean + sharp * (lit - mean)).clamp(0, 255)
+        grey = (sharpened * luma).sum(0, keepdim=True)
+        expected.append((grey + full * (sharpened - grey)).clamp(0, 255))
+    copy = images.clone()
+    changed = jitter(images, *ends.unbind(1))
+    assert torch.equal(images, copy)
+    assert (changed - torch.stack(expected)).abs().max() < 0.51
+    assert jitter(images, *ends.unbind(1), out=images) is images
+    assert torch.equal(images, changed)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("off", [None, 0, 1, 2])
 def test_photographs_are_changed_as_torchvision_changes_them(channels: int, off: int | None) -> None:
     from torchvision.transforms.v2 import functional

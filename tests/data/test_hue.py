@@ -19,6 +19,7 @@ COMBINATIONS = [
     {"crop": "pad"},
     {"crop": "random_resized", "saturation": 0.4},
     {"crop": "scale", "policy": "randaugment"},
+    {"crop": "pad", "policy": "trivialaugment"},
     {"crop": "random_resized", "policy": "autoaugment", "brightness": 0.2},
     {"crop": "pad", "affine": Affine(rotate=10)},
 ]

@@ -82,6 +82,8 @@ def test_other_images_than_the_main_process_s_are_refused(
     main = plans_of(photographs)
     shutil.copytree(photographs, tmp_path / "fewer")
     next((tmp_path / "fewer" / "across").iterdir()).unlink()
-    monkeypatch.setattr(_plan, "once", lambda make: main)
-    with pytest.raises(TrainingError, match=r"fewer are not those that the main process found"):
+    others = [main[0].fingerprint]
+    monkeypatch.setattr(_plan, "said_by_all", lambda value: [*others, value])
+    assert agree(main) == main
+    with pytest.raises(TrainingError, match=r"different training images in .*fewer"):
         agree(plans_of(tmp_path / "fewer"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -40,6 +41,17 @@ def test_gradients_and_statistics_are_those_without_it(shape, training):
         found.append([result, *gradients, *own_norm.buffers()])
     for expected, tensor in zip(*found, strict=True):
         torch.testing.assert_close(tensor, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a compiler")
+def test_compiled_it_has_the_same_gradients() -> None:
+    maps, norm, conv = parts()
+    found = []
+    for function in (norm_relu_conv, torch.compile(norm_relu_conv, backend="aot_eager")):
+        result = function(maps, norm, conv)
+        found.append([result, *torch.autograd.grad(result.square().sum(), [*maps, *norm.parameters(), conv.weight])])
+    for expected, tensor in zip(*found, strict=True):
+        torch.testing.assert_close(tensor, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_autograd_agrees_with_differences_twice_over():

@@ -152,7 +152,8 @@ def test_processes_that_focus_know_each_other_s_losses(together: dict[str, dict[
         losses = saved["weights"][name].view(torch.float32), expected[name].view(torch.float32)
         torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-6, msg=name)
     for name, tensor in expected.items():
-        torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=64, msg=name)
+        if not name.startswith("focus."):
+            torch.testing.assert_close(saved["weights"][name], tensor, rtol=1e-5, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -107,7 +107,9 @@ def augment(
         return vary_cropped(resize_boxes(images, boxes, interpolation, size), draws, augmentation)
     resized = resize(images, size, interpolation)
     if augmentation.crop == "none":
-        return vary_cropped(resized.clone() if resized is images else resized, draws, augmentation)
+        return vary_cropped(
+            resized.clone(memory_format=torch.contiguous_format) if resized is images else resized, draws, augmentation
+        )
     images = resized
     places = draws[:, (_TOP, _LEFT)]
     shift = crops.shift_reflected if augmentation.border == "reflect" else crops.shift
@@ -209,7 +211,7 @@ def _rounds(augmentation: Augmentation) -> int:
 
 
 def _policy(draws: Tensor, augmentation: Augmentation, height: int, width: int) -> list[Round]:
-    columns = draws[:, _POLICY:]
+    columns = draws[:, _POLICY : _POLICY + _rounds(augmentation) * policies.DRAWS]
     if augmentation.policy == "randaugment":
         ops, magnitude = augmentation.policy_ops, augmentation.policy_magnitude
         return policies.random_rounds(columns, height, width, ops, magnitude)

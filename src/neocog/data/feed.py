@@ -87,23 +87,17 @@ class Feed:
             mixing: how to blend each batch.
             keys: of the blending, one for each request; none where nothing is blended.
         """
-        fetched = zip(requests, self._images.fetch(requests), strict=True)
-        number = 0
-        while True:
+        fetched = self._images.fetch(requests)
+        for number, request in enumerate(requests):
             began = perf_counter()
-            pair = next(fetched, None)
-            if pair is None:
-                self.waited += perf_counter() - began
-                return
-            batch = self._finish(*pair)
+            batch = self._finish(request, next(fetched))
             if mixing.changes and keys:
                 mixed = mix(batch.images, batch.targets, mixing, keys[number], self._classes)
                 batch = Batch(*mixed, batch.indices)
-            number += 1
             self.waited += perf_counter() - began
-            del pair  # what is held here would lie in memory beside the next batch
             yield batch
-            del batch
+            del batch  # what is held here would lie in memory beside the next one
+        next(fetched, None)  # lets the store end what it began
 
     def _finish(self, request: Request, pixels: Tensor) -> Batch:
         preprocessing, augmentation = request.look or self.look

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neocog.data.crops import check_reflection
 from neocog.data.preprocess import Preprocessing
 from neocog.errors import UsageError
 
@@ -121,7 +120,11 @@ def showings(preprocessing: Preprocessing, views: View) -> tuple[Showing, ...]:
     if views == "flip":
         return (Showing(preprocessing, mirrored=True),)
     if views == "flip_shift":
-        check_reflection(1, preprocessing.size)
+        if min(preprocessing.size) < 2:
+            height, width = preprocessing.size
+            raise UsageError(
+                f"flip_shift moves images by a pixel, and {height}x{width} leaves none; use the views flip"
+            )
         return (Showing(preprocessing, mirrored=True, shift=1),)
     cropped = preprocessing.fit == "crop"
     share = preprocessing.crop_pct if cropped else 1.0

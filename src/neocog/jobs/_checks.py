@@ -15,7 +15,7 @@ from neocog.recipes import Facts, Recipe
 from neocog.train.depth import parts_by_depth
 from neocog.train.self_organising import check_self_organising
 from neocog.train.supervised import parts_held_back, stem_that_moves
-from neocog.train.whitening import check_whitening
+from neocog.train.whitening import freeze_whitened
 
 
 def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) -> Classifier:
@@ -29,8 +29,7 @@ def check_network(recipe: Recipe, preprocessing: Preprocessing, classes: int) ->
         if recipe.organise:
             check_self_organising(network)
         if recipe.whiten:
-            check_whitening(network)
-            network.get_submodule(network.stem_name).get_parameter("weight").requires_grad_(False)
+            freeze_whitened(network)
         if recipe.stem_epochs is not None:
             stem_that_moves(network)
         if heads := network.auxiliary_heads:

@@ -29,7 +29,7 @@ from neocog.jobs._resolve import (
 )
 from neocog.jobs.listener import Listener
 from neocog.recipes import Facts, Recipe
-from neocog.train.distributed import once
+from neocog.train.distributed import once, said_by_all
 
 
 class Plan(BaseModel):
@@ -162,14 +162,13 @@ def agree(plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
     several machines must train as one, and as the run's file says, from which they would be resumed.
 
     Raises:
-        TrainingError: this process found other training images than the main one.
+        TrainingError: they found training images with different names or labels; every process raises it.
     """
-    agreed = once(lambda: plans)
-    if agreed[0].fingerprint != plans[0].fingerprint:
+    if len(set(said_by_all(plans[0].fingerprint))) > 1:
         raise TrainingError(
-            f"the training images of {plans[0].source} are not those that the main process found; "
-            "give every machine the same ones"
+            f"processes found different training images in {plans[0].source}; give every machine the same ones"
         )
+    agreed = once(lambda: plans)
     return tuple(plan.model_copy(update={"device": plans[0].device}) for plan in agreed)
 
 

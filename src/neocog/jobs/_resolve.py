@@ -136,6 +136,12 @@ def check_counts(recipe: Recipe, images: int, micro_batches: int) -> None:
             f"a batch of {recipe.batch_size} cannot be divided into {micro_batches} micro-batches (processes times "
             f"accumulate); choose a multiple of {micro_batches} (--batch-size)"
         )
+    steps = recipe.epochs * max(1, images // recipe.batch_size)
+    if recipe.average.name == "lookahead" and recipe.average.active and recipe.average.interval > steps:
+        raise UsageError(
+            f"average.interval={recipe.average.interval} is more than the {steps} steps of the run, after which the "
+            "slow weights would be those of the start: lower it"
+        )
     if recipe.threads != "auto" and recipe.threads < 1:
         raise UsageError(f"threads must be at least 1, not {recipe.threads}")
     if recipe.workers != "auto" and recipe.workers < 0:

@@ -30,7 +30,7 @@ def begin_as_identity(layer: nn.Conv2d) -> None:
 
     Of C_in input channels, filter number c < C_in becomes 1 in the middle of channel c and 0 elsewhere, so that what
     comes in leaves among the rest unchanged. Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU",
-    arXiv:2404.00498, section 3.2, after Zagoruyko and Komodakis 2017, "DiracNets", arXiv:1706.00388. Where there are
+    arXiv:2404.00498, section 3.3, after Zagoruyko and Komodakis 2017, "DiracNets", arXiv:1706.00388. Where there are
     fewer filters than channels, the last channels go to none.
 
     Args:

@@ -18,18 +18,19 @@ def concatenated(maps: Sequence[Tensor]) -> Tensor:
 
 
 class _Concatenation(torch.autograd.Function):
-    """`concatenated`, whose maps autograd keeps, and so counts among what it keeps."""
+    """`concatenated`, whose maps autograd keeps, and so counts as kept; not for forward-mode derivatives."""
 
     @staticmethod
     def forward(ctx: Any, *maps: Tensor) -> Tensor:
         """Return the maps as one tensor."""
         ctx.save_for_backward(*maps)
+        ctx.widths = [each.shape[1] for each in maps]
         return torch.cat(maps, 1) if len(maps) > 1 else maps[0].view_as(maps[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         """Return each map's part of the gradient."""
-        return torch.split(gradients[0], [each.shape[1] for each in ctx.saved_tensors], 1)
+        return torch.split(gradients[0], ctx.widths, 1)
 
 
 def norm_relu_conv(maps: Sequence[Tensor], norm: nn.Module, conv: nn.Conv2d) -> Tensor:
@@ -44,12 +45,13 @@ def norm_relu_conv(maps: Sequence[Tensor], norm: nn.Module, conv: nn.Conv2d) -> 
     Shapes: maps `(N, C_i, H, W)`; `norm` and `conv` are made for the sum of C_i.
     """
     result: Tensor
-    x: Tensor = _Concatenation.apply(*maps)
+    compiled = torch.compiler.is_compiling()  # a compiled graph has other nodes than the functions written here
+    x: Tensor = concatenated(maps) if compiled else _Concatenation.apply(*maps)
     if x.shape == conv.weight.shape:  # below, shapes tell what to leave out: these weights would be taken for maps
         result = conv(F.relu(norm(x)))
         return result
-    shape, joint = x.shape, x.grad_fn
-    held = maps if joint is None else ()  # maps that need no gradient are kept by nobody else
+    shape, joint = x.shape, None if compiled else x.grad_fn
+    held = [each.detach() for each in maps] if joint is None else []  # where no node of ours keeps them
     again: dict[str, Tensor] = {}
 
     def leave_out(name: str) -> saved_tensors_hooks:

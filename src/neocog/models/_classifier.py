@@ -80,9 +80,11 @@ class Classifier(nn.Module):
         head_name: name of the linear layer that gives the logits.
         stem_name: name of the first convolution, the one that `in_chans` changes.
         auxiliary_names: {name of a module: name of the auxiliary head that its output is for}; most have none.
+        gate_names: last names of layers that decide what passes, and are not to pass on what they are given themselves.
         min_size: the least (height, width) of an input.
     """
 
+    gate_names: ClassVar[tuple[str, ...]] = ()
     head_name: ClassVar[str] = "fc"
     stem_name: str = "conv1"
     auxiliary_names: ClassVar[Mapping[str, str]] = {}

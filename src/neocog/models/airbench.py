@@ -6,7 +6,7 @@ that halve the resolution right after the first of them, and a linear layer over
 
 It is built for the training that goes with it. The stem has two filters for each direction of 2x2 patches, plus and
 minus, which `Recipe.whiten` makes from images; without that they are an ordinary convolution's. Every later
-convolution begins as the identity on its first channels (section 3.2). Batch norms shift and do not scale, and logits
+convolution begins as the identity on its first channels (section 3.3). Batch norms shift and do not scale, and logits
 are divided so that the head may move fast.
 
 `airbench94` is the network of github.com/KellerJordan/cifar10-airbench, airbench94_muon.py, and `airbench96` that of

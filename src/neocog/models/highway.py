@@ -186,6 +186,7 @@ class HighwayMLP(Classifier):
 class Highway(Classifier):
     """Stages of a plain and then highway convolutions, with max pools between them, and a hidden layer."""
 
+    gate_names = ("transform_gate",)
     head_name = "output"
     stem_name = "stage1.0.transform"
     config: HighwayConfig

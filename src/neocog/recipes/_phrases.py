@@ -149,7 +149,8 @@ def rate(r: Fields) -> str:
         last = r["schedule.final"]
         said += f"; then {shape} to " + ("0" if last == 0 else f"{plain(last)} of it")
     if (head := r["optimizer.head_lr_scale"]) != 1:
-        said += f"; the head's is {plain(head)} times that"
+        of_what = "that of what SGD moves" if r["optimizer.name"] == "muon" else "that"
+        said += f"; the head's is {plain(head)} times {of_what}"
     if (factor := r["optimizer.layer_decay"]) != 1:
         said += f"; each stage's is {plain(factor)} of the one's above it"
     if (stem := r["stem_epochs"]) is not None:

@@ -15,7 +15,8 @@ The network is `resnetrs200` with all that the later steps bring turned off. On 
 
 Published: 79.0 % top-1 of ImageNet's validation images, mean of two runs (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 25.1 ± 0.5 % top-1 of CIFAR-10 three seeds, by benchmarks/resnet_rs_ladder.py: a network of three blocks,
+5,000 training images, 3 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

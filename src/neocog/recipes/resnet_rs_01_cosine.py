@@ -10,7 +10,8 @@ All else is `resnet_rs_00_baseline`.
 
 Published: 79.3 % top-1 of ImageNet's validation images, +0.3 (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 26.2 ± 0.5 % top-1 of CIFAR-10, +1.1 ± 0.1, three seeds, by benchmarks/resnet_rs_ladder.py: a network of three
+blocks, 5,000 training images, 3 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ All else is `resnet_rs_01_cosine`.
 
 Published: 78.8 % top-1 of ImageNet's validation images, -0.5 (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 34.9 ± 0.6 % top-1 of CIFAR-10, +8.7 ± 0.8, three seeds, by benchmarks/resnet_rs_ladder.py: a network of three
+blocks, 5,000 training images, 10 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ All else is `resnet_rs_02_epochs`.
 
 Published: 79.1 % top-1 of ImageNet's validation images, +0.3 (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 35.1 ± 0.9 % top-1 of CIFAR-10, +0.1 ± 0.3, three seeds, by benchmarks/resnet_rs_ladder.py: a network of three
+blocks, 5,000 training images, 10 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

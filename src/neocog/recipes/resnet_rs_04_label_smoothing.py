@@ -10,7 +10,8 @@ All else is `resnet_rs_03_average`.
 
 Published: 80.4 % top-1 of ImageNet's validation images, +1.3 (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 34.3 ± 0.6 % top-1 of CIFAR-10, -0.8 ± 0.3, three seeds, by benchmarks/resnet_rs_ladder.py: a network of three
+blocks, 5,000 training images, 10 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

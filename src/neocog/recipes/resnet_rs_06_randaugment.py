@@ -11,7 +11,8 @@ All else is `resnet_rs_05_stochastic_depth`.
 
 Published: 81.0 % top-1 of ImageNet's validation images, +0.4 (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 27.3 ± 0.3 % top-1 of CIFAR-10, -6.8 ± 0.5, three seeds, by benchmarks/resnet_rs_ladder.py: a network of three
+blocks, 5,000 training images, 10 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ All else is `resnet_rs_09_squeeze_excite`.
 
 Published: 83.4 % top-1 of ImageNet's validation images, +0.5 (table 1).
 
-Measured: not run here; ImageNet's images are not at hand.
+Measured: 28.1 ± 1.5 % top-1 of CIFAR-10, +2.0 ± 1.0, three seeds, by benchmarks/resnet_rs_ladder.py: a network of three
+blocks, 5,000 training images, 10 epochs. Not run on ImageNet, whose images are not at hand.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ class WeightAverage:
         if self.settings.name == "uniform":
             return 1 - 1 / number
         if self.settings.name == "lookahead":
-            return self.settings.decay * ((number / self.total) ** self.settings.power if self.settings.power else 1.0)
+            done = number / max(1, self.total)
+            return self.settings.decay * (done**self.settings.power if self.settings.power else 1.0)
         if self.settings.warmup:
             return min(self.settings.decay, (1 + number) / (10 + number))
         return self.settings.decay

@@ -167,6 +167,15 @@ def once(make: Callable[[], T]) -> T:
     return cast(T, said[0])
 
 
+def said_by_all(value: T) -> list[T]:
+    """Return what every process has as `value`, anything that can be pickled, in order of rank."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
 def gathered(values: Tensor) -> Tensor:
     """Return the `values` `(..., N)` of every process side by side, in order of rank: `(..., world_size * N)`."""
     if not dist.is_initialized():

@@ -41,7 +41,7 @@ class FocusedOrder(nn.Module):
 
     def __init__(self, images: int, *, seed: int, share: float, start: int = 1) -> None:
         super().__init__()
-        self.seed, self.start, self.left_out = seed, start, int(share * images + 1e-9)
+        self.seed, self.start, self.left_out = seed, start, min(images - 1, int(share * images + 1e-9))
         self.register_buffer("latest", torch.full((images,), UNSEEN, dtype=torch.int32))
         self.register_buffer("frozen", torch.full((images,), UNSEEN, dtype=torch.int32))
         self.register_buffer("epoch", torch.tensor(-1))

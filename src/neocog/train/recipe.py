@@ -37,7 +37,7 @@ class Recipe(Setting):
             They stay so; the stem's bias, if it has one, trains. 0 leaves the stem as any other layer. For fresh
             networks whose stem has twice as many filters as its patches have numbers.
         identity: let every convolution but the stem, of odd side above 1 and without stride or groups, begin as the
-            identity on its first channels (Jordan 2024, arXiv:2404.00498, section 3.2). For fresh networks.
+            identity on its first channels (Jordan 2024, arXiv:2404.00498, section 3.3). For fresh networks.
         stem_epochs: epochs after which the stem, the network's first convolution, moves no more, and needs no backward
             pass; until then its rate falls linearly to 0, whatever `schedule` says. None: it moves as everything else.
         freeze_norms: keep batch norm's statistics as the weights brought them and normalise by those. For

@@ -20,7 +20,7 @@ from neocog.train.focus import FocusedOrder
 from neocog.train.losses import classification_loss, image_losses
 from neocog.train.recipe import Loss, Optimizer
 from neocog.train.task import Task, TaskLoss, decayed_and_exempt
-from neocog.train.whitening import check_whitening, first_images, whiten
+from neocog.train.whitening import first_images, freeze_whitened, whiten
 
 UNFOLD_IMAGES = 256  # enough for statistics of every channel, and a few seconds' work
 
@@ -54,12 +54,14 @@ def stem_that_moves(network: Classifier) -> list[nn.Parameter]:
 
 
 def begin_as_identities(network: Classifier) -> None:
-    """Let every convolution of a network but its stem and its heads begin as the identity, where it can."""
+    """Let every convolution of a network but its stem, its heads and its gates begin as the identity, where it can."""
     apart = {network.get_submodule(name) for name in (network.stem_name, network.head_name)}
     for head in network.auxiliary_heads.values():
         apart |= set(head.modules())
-    for module in network.modules():
-        if module not in apart and isinstance(module, nn.Conv2d) and can_be_identity(module):
+    for name, module in network.named_modules():
+        if module in apart or name.rpartition(".")[2] in network.gate_names:
+            continue
+        if isinstance(module, nn.Conv2d) and can_be_identity(module):
             begin_as_identity(module)
 
 
@@ -119,9 +121,8 @@ class SupervisedTask(Task):
             for parameter in network.parameters():
                 parameter.requires_grad_(parameter in head)
         self.whiten, self.identity, self.stem_epochs = whiten, identity, stem_epochs
-        if whiten:
-            check_whitening(network)
-            network.get_submodule(network.stem_name).get_parameter("weight").requires_grad_(False)
+        if whiten and network.loaded is None:  # loaded weights are left as they are, and move
+            freeze_whitened(network)
         self._stem = [] if stem_epochs is None else stem_that_moves(network)
         parts = parts_by_depth(network) if unfreeze else ()
         self._frozen_modules = [part.modules for part in parts]

@@ -14,7 +14,7 @@ from neocog.layers.norm import WSConv2d
 from neocog.models._classifier import Classifier
 
 EPS = 5e-4
-"""What keeps directions in which images hardly differ from being blown up (Jordan 2024, section 3.1)."""
+"""What keeps directions in which images hardly differ from being blown up (Jordan 2024, section 3.2)."""
 
 TOGETHER = 1 << 22  # numbers of patches that are held at once, in double precision
 LARGE = 1 / 3  # of the largest entry of an eigenvector: entries of smooth patches are not near that
@@ -28,7 +28,7 @@ def whiten(conv: nn.Conv2d, images: Tensor | Iterable[Tensor], eps: float = EPS)
     falling λ, and then their opposites: what the first half returns is uncorrelated over the images, with a mean square
     of λ / (λ + ε), and of what an activation function takes from one half the other has the rest. Page 2018, "How to
     train your ResNet", part 8; Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498,
-    section 3.1.
+    section 3.2.
 
     Moments and eigenvectors are computed in double precision. An eigenvector's sign is such that its first large entry
     is positive, so that machines agree; where eigenvalues coincide, they need not.
@@ -105,15 +105,21 @@ def filters_needed(conv: nn.Module) -> int:
     return needed
 
 
-def check_whitening(network: Classifier) -> None:
-    """Raise `UsageError` for a network whose stem cannot be whitened."""
+def freeze_whitened(network: Classifier) -> None:
+    """Keep the stem's weights, which are to be whitening ones, from moving.
+
+    Raises:
+        UsageError: they cannot be made such.
+    """
+    stem = network.get_submodule(network.stem_name)
     try:
-        filters_needed(network.get_submodule(network.stem_name))
+        filters_needed(stem)
     except UsageError as error:
         raise UsageError(
             f"the stem of {network.name or type(network).__name__}, {network.stem_name}, cannot be whitened: {error}; "
             "--set whiten=0 leaves it as it is"
         ) from error
+    stem.get_parameter("weight").requires_grad_(False)
 
 
 def first_images(batches: Batches, count: int) -> Iterator[Tensor]:
