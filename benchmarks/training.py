@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--keep-memory", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="neocog's side as with --set compile=true")
     parser.add_argument("--parts", action="store_true")
     parser.add_argument("--accuracy", type=Path, metavar="WEIGHTS")
     parser.add_argument("--epochs", type=int, default=3)
@@ -187,7 +188,7 @@ def main() -> None:
         state = timm.create_model(options.name, num_classes=classes).state_dict()
         setting = Setting(
             options.name, options.folder, classes, batch=options.batch, workers=options.workers, precision=precision,
-            cache=Path(place), state=state,
+            cache=Path(place), state=state, compiled=options.compile,
         )  # fmt: skip
         (compare_parts if options.parts else compare_speed)(setting, options)
 

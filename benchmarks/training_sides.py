@@ -42,6 +42,7 @@ class Setting:
     precision: str = "fp32"
     channels_last: bool = True
     fused: bool = True
+    compiled: bool = False
     cache: Path | None = None
     state: dict[str, Tensor] = field(default_factory=dict, hash=False)
 
@@ -65,6 +66,8 @@ def neocog_steps(setting: Setting) -> tuple[nn.Module, Steps]:
     network = network_of(setting)
     if setting.channels_last:
         network = network.to(memory_format=torch.channels_last)
+    if setting.compiled:
+        network.compile()
     split = load_split(setting.folder, split="all")
     look = Preprocessing(size=(setting.size, setting.size), interpolation="bilinear", mean=MEAN, std=STD)
     cache = open_cache(split, cache_side(look), workers=setting.workers, root=setting.cache) if setting.cache else None
