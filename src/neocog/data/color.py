@@ -72,7 +72,7 @@ def one_by_one(images: Tensor) -> bool:
 def _jitter_one_by_one(
     images: Tensor, brightness: Tensor | None, contrast: Tensor | None, saturation: Tensor | None, result: Tensor
 ) -> Tensor:
-    """As `jitter`, with as few passes over the pixels as the changes allow: twice as fast.
+    """As `jitter`, with as few passes over the pixels as the changes allow.
 
     All three changes are affine where nothing is clamped, so that one product of a matrix with the pixels, and with a
     row of ones, makes them all. What a change would clamp is clamped before it, at the value that would become 0 or

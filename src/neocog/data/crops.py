@@ -148,14 +148,7 @@ def shift_reflected(images: Tensor, places: Tensor, border: int, mirrored: Tenso
     row of the image, so that only columns are added. Those cost most, being bytes apart; a batch sorted by where each
     image is cut has those that see a column side by side, and a column is made for no others.
 
-    Args:
-        images: uint8 `(N, C, H, W)`.
-        places: float64 `(N, 2)` in [0, 1) on the CPU: from the top and from the left.
-        border: pixels on each side.
-        mirrored: bool `(N,)` on the CPU: which results to mirror left and right; None for none.
-
-    Returns:
-        uint8 `(N, C, H, W)`, contiguous.
+    Arguments and result are those of `shift`.
 
     Raises:
         UsageError: the border is not narrower than the image.
